@@ -1,0 +1,45 @@
+package container_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/podseal/podseal/pkg/container"
+)
+
+// FuzzResolve: whatever the file says there is no panic, an answer has both
+// parts in the form that they have, and nothing that a user could have made
+// gives one.
+func FuzzResolve(f *testing.F) {
+	f.Add(v2("/kubepods/burstable/pod"+uidU+"/"+idB), v2(onHost))
+	f.Add(v2("/../../pod"+uidU+"/"+idB), v2("/"))
+	f.Add(v2("/../crio-"+idB+".scope/container"), v2("/"))
+	f.Add(v2("/kubepods.slice/kubepods-pod"+escU+".slice/docker-"+idB+".scope/init.scope"), v2(inPodSD))
+	f.Add(v2("/system.slice/containerd.service/kubepods-besteffort-pod"+escU+".slice:cri-containerd:"+idB), v2(inPodFS))
+	f.Add(hierarchies("cpu,cpuacct", "/kubepods/pod"+uidU+"/"+idB, "", "/"), hierarchies("cpu,cpuacct", onHost, "", "/"))
+	f.Add(v2("/kubepods/pod"+uidU+"/"+idB+" (deleted)"), v2(onHost))
+	f.Fuzz(func(t *testing.T, process, agent string) {
+		ref, err := container.Resolve(process, agent, "", "", "")
+		switch {
+		case err != nil && !ref.IsZero():
+			t.Errorf("an error with an answer: %v, %v", ref, err)
+		case err != nil, ref.IsZero():
+			return
+		}
+		if len(ref.ContainerID()) != 64 || strings.Trim(ref.ContainerID(), "0123456789abcdef") != "" {
+			t.Errorf("container ID %q is not 64 hexadecimal digits", ref.ContainerID())
+		}
+		if !strings.Contains(process, ref.ContainerID()) {
+			t.Errorf("container ID %q is not in the file", ref.ContainerID())
+		}
+		// What a user makes in a subtree that he was given, below any name that
+		// the agent does not share, is never a pod.
+		if strings.Count(process, "\n") != 1 || !strings.HasPrefix(process, "0::/") || strings.HasPrefix(process, "0::/..") {
+			return
+		}
+		delegated := v2("/user.slice/user-1000.slice/user@1000.service" + strings.TrimSuffix(strings.TrimPrefix(process, "0::"), "\n"))
+		if forged, err := container.Resolve(delegated, v2(onHost), "", "", ""); err == nil && !forged.IsZero() {
+			t.Errorf("a delegated subtree became %v: %q", forged, delegated)
+		}
+	})
+}

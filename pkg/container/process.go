@@ -1,0 +1,288 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// Options say how a Locator reads the node.
+type Options struct {
+	// Proc is where procfs is mounted; "/proc" when empty.
+	Proc string
+	// CgroupRoot is the kubelet's --cgroup-root, an absolute path, for an agent
+	// outside of it; empty otherwise.
+	CgroupRoot string
+	// OwnPodUID is the UID of the agent's own pod where the downward API says
+	// it: processes of the pod's other containers are then sought in it alone.
+	OwnPodUID string
+	// Verbose logs every cgroup line that is looked at.
+	Verbose bool
+	// Log is where Verbose goes; nil: nowhere.
+	Log *slog.Logger
+}
+
+// Locator finds the containers of processes. It is immutable.
+type Locator struct {
+	proc      string
+	root      []string
+	ownPodUID string
+	log       *slog.Logger // nil unless verbose
+}
+
+// NewLocator returns a Locator. It fails when proc does not show this process
+// under its own ID: process IDs would then mean other processes, and every
+// workload would silently be in no pod.
+func NewLocator(o Options) (*Locator, error) {
+	l := &Locator{proc: o.Proc, ownPodUID: o.OwnPodUID}
+	if l.proc == "" {
+		l.proc = "/proc"
+	}
+	if o.Verbose {
+		l.log = o.Log
+	}
+	if o.CgroupRoot != "" {
+		root, err := segments(o.CgroupRoot)
+		if err != nil {
+			return nil, fmt.Errorf("cgroup_root: %w", err)
+		}
+		l.root = root
+	}
+	self, err := os.Readlink(filepath.Join(l.proc, "self"))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not the proc file system: %w", l.proc, err)
+	}
+	if self != strconv.Itoa(os.Getpid()) {
+		return nil, fmt.Errorf("%s shows this process as %s but its ID is %d: process IDs of workloads can't be read here: run the agent with hostPID: true", l.proc, self, os.Getpid())
+	}
+	return l, nil
+}
+
+// Process is a process, held open so that its ID can't come to mean another one
+// unnoticed. It is not safe for concurrent use.
+type Process struct {
+	locator *Locator
+	pid     int32
+	dir     *os.Root // /proc/<pid>
+	start   uint64   // clock ticks since boot
+	cgroup  []byte   // as it was at first
+	ignored []string
+}
+
+// Open holds the process with that ID, which called just now. Its errors are
+// ErrNotExist, ErrNotVisible and ErrChanged.
+func (l *Locator) Open(pid int32) (*Process, error) {
+	arrival, err := bootTicks()
+	if err != nil {
+		return nil, err
+	}
+	if pid <= 0 {
+		return nil, fmt.Errorf("process ID %d: %w", pid, ErrNotVisible)
+	}
+	dir, err := os.OpenRoot(filepath.Join(l.proc, strconv.Itoa(int(pid))))
+	if err != nil {
+		return nil, processError(pid, err)
+	}
+	p := &Process{locator: l, pid: pid, dir: dir}
+	if err := p.hold(arrival); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// hold reads what Check compares with later.
+func (p *Process) hold(arrival uint64) error {
+	start, err := p.alive()
+	if err != nil {
+		return err
+	}
+	// A process that started after the call came in did not make it: the ID was
+	// given to a new one meanwhile. The kernel counts in ticks of 10 ms.
+	if start > arrival {
+		return fmt.Errorf("process %d started after the call came in: %w", p.pid, ErrChanged)
+	}
+	p.start = start
+	p.cgroup, err = p.read("cgroup", maxCgroupFile)
+	return err
+}
+
+// Close lets the process go.
+func (p *Process) Close() { p.dir.Close() }
+
+// Ref returns the container that the process is in. Its errors are ErrMalformed,
+// ErrNoContainer and *ConflictError.
+func (p *Process) Ref() (Ref, error) {
+	lines, err := parseCgroup(string(p.cgroup))
+	if err != nil {
+		return Ref{}, err
+	}
+	o, err := p.locator.own()
+	if err != nil {
+		return Ref{}, err
+	}
+	ref, verdicts, err := resolve(lines, o, p.locator.root)
+	for _, v := range verdicts {
+		if ref.IsZero() && (v.ignored || v.containerID != "") {
+			p.ignored = append(p.ignored, v.path)
+		}
+		if p.locator.log != nil {
+			p.locator.log.LogAttrs(context.Background(), slog.LevelDebug, "cgroup line", slog.Int("pid", int(p.pid)), slog.String("hierarchy", v.hierarchy),
+				slog.String("path", v.path), slog.String("pod_uid", v.podUID), slog.String("container_id", v.containerID), slog.Bool("ignored", v.ignored))
+		}
+	}
+	return ref, err
+}
+
+// Ignored returns, after Ref found no pod, the process's cgroup paths in which a
+// name looks like a pod's but stands where anybody could have made it, or below
+// a --cgroup-root that is not configured.
+func (p *Process) Ignored() []string { return p.ignored }
+
+// Check returns ErrChanged unless the process is still the one that Open held,
+// alive and in the same cgroups.
+func (p *Process) Check() error {
+	start, err := p.alive()
+	if errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("process %d ended: %w", p.pid, ErrChanged)
+	}
+	if err != nil {
+		return err
+	}
+	if start != p.start {
+		return fmt.Errorf("process ID %d was reused: %w", p.pid, ErrChanged)
+	}
+	cgroup, err := p.read("cgroup", maxCgroupFile)
+	if err != nil {
+		return fmt.Errorf("process %d ended: %w", p.pid, ErrChanged)
+	}
+	if !bytes.Equal(cgroup, p.cgroup) {
+		return fmt.Errorf("process %d moved to another cgroup: %w", p.pid, ErrChanged)
+	}
+	return nil
+}
+
+// alive returns the start time of the process, in clock ticks since boot, and
+// an error unless it lives. A process whose main thread exited is a zombie too:
+// it still shows its cgroup, but its ID may be waited for any moment.
+func (p *Process) alive() (uint64, error) {
+	stat, err := p.read("stat", 4<<10)
+	if err != nil {
+		return 0, err
+	}
+	state, start, err := parseStat(string(stat))
+	if err != nil {
+		return 0, fmt.Errorf("process %d: %w", p.pid, err)
+	}
+	switch state {
+	case "Z", "X", "x":
+		return 0, fmt.Errorf("process %d, or its main thread, has ended (state %s): %w", p.pid, state, ErrChanged)
+	}
+	return start, nil
+}
+
+// read reads a file of the process whole, at most limit bytes.
+func (p *Process) read(name string, limit int64) ([]byte, error) {
+	f, err := p.dir.Open(name)
+	if err != nil {
+		return nil, processError(p.pid, err)
+	}
+	defer f.Close()
+	text, err := readBounded(f, limit)
+	if err != nil {
+		return nil, processError(p.pid, err)
+	}
+	return text, nil
+}
+
+// own reads the agent's own cgroups, anew each time: a service manager may move
+// a process while it runs.
+func (l *Locator) own() (own, error) {
+	lines, err := l.cgroupOf("self")
+	if err != nil {
+		return own{}, err
+	}
+	o := own{lines: lines, podUID: l.ownPodUID}
+	for _, own := range lines {
+		if own.path == "/" {
+			o.outer, err = l.cgroupOf("1")
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+func (l *Locator) cgroupOf(process string) ([]line, error) {
+	f, err := os.Open(filepath.Join(l.proc, process, "cgroup"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	defer f.Close()
+	text, err := readBounded(f, maxCgroupFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	lines, err := parseCgroup(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return lines, nil
+}
+
+func readBounded(r io.Reader, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(text)) > limit {
+		return nil, fmt.Errorf("more than %d bytes", limit)
+	}
+	return text, nil
+}
+
+// processError tells a process that is gone from one that can't be read.
+func processError(pid int32, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("process %d: %w", pid, ErrNotExist)
+	}
+	return fmt.Errorf("%w: process %d: %w", ErrMalformed, pid, err)
+}
+
+// parseStat returns the state and the start time of a /proc/<pid>/stat,
+// proc_pid_stat(5). The second field is a name that the process chose: it may
+// hold spaces, parentheses and newlines, and ends at the last parenthesis.
+func parseStat(stat string) (state string, start uint64, err error) {
+	i := strings.LastIndexByte(stat, ')')
+	fields := strings.Fields(stat[i+1:])
+	if i < 0 || len(fields) < 20 {
+		return "", 0, fmt.Errorf("%w: stat %q has too few fields", ErrMalformed, stat)
+	}
+	start, err = strconv.ParseUint(fields[19], 10, 64)
+	if err != nil {
+		return "", 0, fmt.Errorf("%w: start time of stat: %w", ErrMalformed, err)
+	}
+	return fields[0], start, nil
+}
+
+// bootTicks is the time since boot in the unit and of the clock that the kernel
+// gives processes' start times in: USER_HZ is 100 on every architecture that we
+// build for. /proc/uptime would say it too, but containers of LXC see another.
+func bootTicks() (uint64, error) {
+	const clockBoottime = 7 // CLOCK_BOOTTIME, clock_gettime(2)
+	var ts syscall.Timespec
+	_, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&ts)), 0) //nolint:gosec // the kernel fills ts
+	if errno != 0 {
+		return 0, fmt.Errorf("clock_gettime(CLOCK_BOOTTIME): %w", errno)
+	}
+	return uint64(ts.Sec)*100 + uint64(ts.Nsec)/1e7, nil //nolint:gosec // both are positive
+}

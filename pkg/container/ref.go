@@ -1,0 +1,109 @@
+package container
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Ref says which container a process is in. The zero Ref is "in no pod". Only
+// this package makes others, and only from what the kernel says.
+type Ref struct {
+	podUID, containerID string
+}
+
+// PodUID is the UID of the container's pod, empty where the cgroup does not
+// tell: then the pod is the one that the container's ID is found in.
+func (r Ref) PodUID() string { return r.podUID }
+
+// ContainerID is the runtime's ID of the container, 64 hexadecimal digits.
+func (r Ref) ContainerID() string { return r.containerID }
+
+// IsZero is whether the process is in no pod.
+func (r Ref) IsZero() bool { return r == Ref{} }
+
+// own is what the agent's own cgroups are.
+type own struct {
+	lines []line
+	// outer are the cgroups of the first process that the agent can see, which
+	// is not in the agent's container. A path of it that leads out of the
+	// agent's namespace ("/..") tells that the namespace is a private one.
+	outer []line
+	// podUID is the UID of the agent's own pod where the configuration says it.
+	podUID string
+}
+
+// nested is whether the agent's namespace of the hierarchy is its container's.
+func (o own) nested(hierarchy string) bool {
+	path, _ := pathOf(o.outer, hierarchy)
+	return strings.HasPrefix(path, "/..")
+}
+
+// verdict is what one line of a cgroup file says.
+type verdict struct {
+	line
+	found
+}
+
+// resolve combines what the lines of a process's cgroup file say.
+func resolve(process []line, o own, root []string) (Ref, []verdict, error) {
+	var verdicts []verdict
+	for _, l := range process {
+		agent, ok := pathOf(o.lines, l.hierarchy)
+		if !ok {
+			return Ref{}, verdicts, fmt.Errorf("%w: hierarchy %q is not in the agent's own cgroup file", ErrMalformed, l.hierarchy)
+		}
+		p, err := relate(agent, l.path, o.nested(l.hierarchy))
+		if err != nil {
+			return Ref{}, verdicts, err
+		}
+		f, err := locate(p, root)
+		if err != nil {
+			return Ref{}, verdicts, err
+		}
+		verdicts = append(verdicts, verdict{l, f})
+	}
+	ref, err := combine(verdicts, o.podUID)
+	return ref, verdicts, err
+}
+
+// combine is the one answer of all lines, or an error where there are two.
+func combine(verdicts []verdict, ownPodUID string) (Ref, error) {
+	var answers []verdict
+	for _, v := range verdicts {
+		if v.containerID != "" {
+			answers = append(answers, v)
+		}
+	}
+	// A line that names the pod outweighs one that does not.
+	if slices.ContainsFunc(answers, func(v verdict) bool { return v.podUID != "" }) {
+		answers = slices.DeleteFunc(answers, func(v verdict) bool { return v.podUID == "" })
+	}
+	if len(answers) == 0 {
+		return Ref{}, nil
+	}
+
+	first := answers[0]
+	for _, v := range answers[1:] {
+		if v.podUID != first.podUID {
+			return Ref{}, &ConflictError{"pod UIDs", first.podUID, v.podUID}
+		}
+		if v.containerID != first.containerID {
+			return Ref{}, &ConflictError{"container IDs", first.containerID, v.containerID}
+		}
+	}
+
+	// Users are handed parts of the name=systemd and the v2 hierarchy, in which
+	// they choose the names. Where the runtime uses v1 controllers, which nobody
+	// is handed a part of, those have to say the same.
+	resource := slices.ContainsFunc(verdicts, func(v verdict) bool { return v.isResource() })
+	if resource && !slices.ContainsFunc(answers, func(v verdict) bool { return v.isResource() }) {
+		return Ref{}, nil
+	}
+
+	ref := Ref{first.podUID, first.containerID}
+	if ref.podUID == "" && !first.scope {
+		ref.podUID = ownPodUID
+	}
+	return ref, nil
+}
