@@ -1,0 +1,223 @@
+package config
+
+import (
+	"math"
+	"path"
+	"strings"
+	"time"
+)
+
+const (
+	defaultSecurePort        = 10250
+	defaultMaxPollAttempts   = 60
+	defaultPollRetryInterval = 500 * time.Millisecond
+	defaultReloadInterval    = time.Minute
+	defaultCAPath            = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+	defaultTokenPath         = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, not a token
+	defaultNodeNameEnv       = "MY_NODE_NAME"
+	defaultPodUIDEnv         = "MY_POD_UID"
+)
+
+// build applies defaults and rules. Its order is the built-in attestor's, so that the
+// first problem is the same: brokers, conflicts, durations, ports, credentials; then
+// the rules that only podseal has.
+func build(root *node, env func(string) string) (*Config, Problems) {
+	s, unreadable, unknown := walk(root)
+	if len(unreadable) > 0 {
+		// What can't be read would count as absent below, and mislead.
+		return nil, append(unreadable, unknown...)
+	}
+	b := &builder{s: s, env: env, problems: unknown}
+	b.broker(s.block("experimental").block("broker"))
+	b.kubeletClientConflicts()
+	b.durations()
+	b.kubelet()
+	b.ports()
+	b.attestTimeout()
+	b.cgroupRoot()
+	b.ownPodUID()
+	b.flags()
+	b.notYet()
+	return &b.config, b.problems
+}
+
+type builder struct {
+	s        *section
+	env      func(string) string
+	config   Config
+	problems Problems
+}
+
+func (b *builder) problem(key, format string, args ...any) {
+	b.problems.add(key, b.s.at(key), format, args...)
+}
+
+func (b *builder) warn(warning string) {
+	b.config.Warnings = append(b.config.Warnings, oneLine(warning))
+}
+
+func (b *builder) kubeletClientConflicts() {
+	if !b.s.flag("disable_kubelet_client") {
+		return
+	}
+	for _, key := range []string{
+		"kubelet_read_only_port", "kubelet_secure_port", "kubelet_ca_path", "skip_kubelet_verification", "token_path", "certificate_path",
+		"private_key_path", "use_anonymous_authentication", "node_name_env", "node_name", "reload_interval",
+	} {
+		if v := b.s.value(key); v.number > 0 || v.text != "" || v.flag {
+			b.problem(key, "disable_kubelet_client cannot be used with %s", key)
+		}
+	}
+	if b.config.Broker == nil {
+		return
+	}
+	for _, broker := range b.config.Broker.IDs {
+		if broker.Scope == cluster {
+			continue
+		}
+		key := brokersPath + "[" + broker.ID.String() + "].pod_reference_scope"
+		b.problems.add(key, b.s.at("disable_kubelet_client"), "%s must be \"cluster\" when disable_kubelet_client is true", key)
+	}
+}
+
+func (b *builder) durations() {
+	b.config.PollRetryInterval = b.duration("poll_retry_interval", "poll retry interval", defaultPollRetryInterval)
+	b.config.Kubelet.Interval = b.config.PollRetryInterval
+	b.config.Kubelet.ReloadInterval = b.duration("reload_interval", "reload interval", defaultReloadInterval)
+}
+
+// duration is the key's value, or its default where it is absent, zero or negative.
+func (b *builder) duration(key, name string, byDefault time.Duration) time.Duration {
+	text := b.s.text(key)
+	if text == "" {
+		return byDefault
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		b.problem(key, "unable to parse %s: %v", name, err)
+	}
+	if d <= 0 {
+		return byDefault
+	}
+	return d
+}
+
+// ports checks what kubelet took. The built-in attestor fails later, when it dials.
+func (b *builder) ports() {
+	for _, key := range []string{"kubelet_read_only_port", "kubelet_secure_port"} {
+		if port := b.s.number(key); port < 0 || port > 65535 {
+			b.problem(key, "%s: %d is not a port (1 to 65535, or 0 for unset)", key, port)
+		}
+	}
+}
+
+func (b *builder) attestTimeout() {
+	attempts := b.s.number("max_poll_attempts")
+	if attempts <= 0 {
+		attempts = defaultMaxPollAttempts
+	}
+	b.config.MaxPollAttempts = attempts
+
+	const key = "attest_timeout"
+	timeout, err := time.ParseDuration(b.s.text(key))
+	switch {
+	case b.s.text(key) == "":
+	case err != nil:
+		b.problem(key, "unable to parse attest timeout: %v", err)
+		return
+	case timeout < 0:
+		b.problem(key, "%s: %v is negative", key, timeout)
+		return
+	}
+	if timeout > 0 {
+		b.config.AttestTimeout = timeout
+		return
+	}
+	interval := b.config.PollRetryInterval
+	if int64(attempts) > math.MaxInt64/int64(interval) {
+		b.problem("max_poll_attempts", "max_poll_attempts: %d times %v is longer than a duration can be; use less, or set attest_timeout", attempts, interval)
+		return
+	}
+	b.config.AttestTimeout = time.Duration(attempts) * interval
+}
+
+func (b *builder) cgroupRoot() {
+	const key = "cgroup_root"
+	root := b.s.text(key)
+	if root == "" || root == "/" {
+		return
+	}
+	// A clean absolute path has no "..".
+	if !path.IsAbs(root) || path.Clean(root) != root {
+		b.problem(key, "%s: %q is not an absolute, clean path", key, root)
+		return
+	}
+	b.config.CgroupRoot = root
+}
+
+func (b *builder) ownPodUID() {
+	const key = "pod_uid_env"
+	name := b.s.text(key)
+	if name == "" {
+		b.config.OwnPodUID = b.env(defaultPodUIDEnv)
+		return
+	}
+	b.config.OwnPodUID = b.env(name)
+	if b.config.OwnPodUID == "" {
+		b.warn(key + ": the environment has no " + name + ", so processes in the agent's own pod are not attested")
+	}
+}
+
+func (b *builder) flags() {
+	b.config.DisableContainerSelectors = b.s.flag("disable_container_selectors")
+	b.config.VerboseContainerLocatorLogs = b.s.flag("verbose_container_locator_logs")
+	b.config.EphemeralContainers = b.s.flag("ephemeral_containers")
+	if b.config.EphemeralContainers {
+		b.warn("ephemeral_containers: whoever may add an ephemeral container to a pod gets that pod's identity")
+	}
+	if b.s.given("use_new_container_locator") && !b.s.flag("use_new_container_locator") {
+		b.warn("use_new_container_locator: ignored, podseal has one locator")
+	}
+	if b.s.block("experimental").block("api_server").block("cache").flag("enabled") {
+		b.warn("experimental.api_server.cache.enabled: without effect, podseal does not ask the API server")
+	}
+}
+
+// notYet refuses what the built-in attestor does and podseal does not do so far: to
+// ignore it would give other selectors, or more rights, than were asked for.
+func (b *builder) notYet() {
+	if b.s.flag("disable_kubelet_client") {
+		b.problem("disable_kubelet_client", "disable_kubelet_client: not yet: podseal knows pods from the kubelet alone; remove it and give podseal access to the kubelet")
+	}
+	if b.s.flag("enable_namespace_labels") {
+		b.problem("enable_namespace_labels", "enable_namespace_labels: not yet: remove it and use the selectors ns and pod-label in registration entries")
+	}
+	broker := b.s.block("experimental").block("broker")
+	if AccessPolicy(broker.text("access_policy")) == enforced {
+		const key = brokerPath + ".access_policy"
+		b.problems.add(key, broker.at("access_policy"), "%s: not yet: podseal asks the API server nothing; use %q and list only brokers that may see every pod of the node", key, Permissive)
+	}
+	for _, entry := range broker.all("brokers") {
+		if Scope(entry.text("pod_reference_scope")) == cluster {
+			key := brokersPath + "[" + entry.text("id") + "].pod_reference_scope"
+			b.problems.add(key, entry.at("pod_reference_scope"), "%s: not yet: podseal knows the pods of its node only; use %q and let the broker ask the agent of the pod's node", key, AgentNode)
+		}
+	}
+}
+
+// nodeName is found as the built-in attestor finds it: a variable that was named and
+// is empty does not fall back to the default one.
+func (b *builder) nodeName() string {
+	if name := b.s.text("node_name"); name != "" {
+		return name
+	}
+	variable := b.s.text("node_name_env")
+	if variable == "" {
+		return b.env(defaultNodeNameEnv)
+	}
+	name := b.env(variable)
+	if strings.TrimSpace(name) == "" {
+		b.warn("node_name_env: the environment has no " + variable + ", so the kubelet is dialled at 127.0.0.1 and its name is not verified")
+	}
+	return name
+}
