@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -110,6 +111,29 @@ func (x *Index) All() iter.Seq[*Pod] {
 	return slices.Values(pods)
 }
 
+// ByContainerID returns the pods that report a current run with that container
+// ID, sorted by UID. It is for processes whose cgroup does not name the pod: one
+// pod is an answer, more are a contradiction.
+func (x *Index) ByContainerID(id string) []*Pod {
+	var found []*Pod
+	for _, p := range x.pods {
+		if _, ok := p.ContainerByID(id); ok {
+			found = append(found, p)
+		}
+	}
+	slices.SortFunc(found, func(a, b *Pod) int { return cmp.Compare(a.UID, b.UID) })
+	return found
+}
+
 // Unattributed returns an ErrUndecodable when the source listed a pod of which
 // not even the UID could be read: a pod that is not found may be that one.
 func (x *Index) Unattributed() error { return x.unattributed }
+
+// AnyFault returns an ErrUndecodable when the source listed any pod that could
+// not be read: a container that is not found may be in it.
+func (x *Index) AnyFault() error {
+	if x.unattributed != nil || len(x.faults) == 0 {
+		return x.unattributed
+	}
+	return x.faults[slices.Min(slices.Collect(maps.Keys(x.faults)))]
+}
