@@ -1,0 +1,166 @@
+package kubelet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/podseal/podseal/pkg/pod"
+)
+
+const (
+	// requestTimeout bounds a request from the dial to the last byte.
+	requestTimeout = 10 * time.Second
+	// maxResponse is how much of an answer is read.
+	maxResponse = 1 << 30
+	// maxErrorBody is how much of an answer other than 200 is read and shown.
+	maxErrorBody = 1 << 10
+)
+
+// errTimeout is the cause of a request's end after requestTimeout.
+var errTimeout = fmt.Errorf("no complete answer within %v", requestTimeout)
+
+// fetch makes one request, which started at that time.
+func (c *Client) fetch(started time.Time) (*pod.Index, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), requestTimeout, errTimeout)
+	defer cancel()
+
+	used, fileProblem := c.access.forRequest()
+	defer c.access.done(used)
+
+	index, err := c.get(ctx, used, started)
+	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusUnauthorized {
+		var now *credentials
+		now, fileProblem = c.access.refuse()
+		status.judge401(c.cfg, used.files, now.files)
+	}
+	switch {
+	case err == nil:
+		c.log.Debug("kubelet pods read", "pods", index.Len(), "took", time.Since(started))
+		return index, nil
+	case fileProblem != nil:
+		return nil, fmt.Errorf("%w; besides, a file can't be read again: %w", err, fileProblem)
+	default:
+		return nil, err
+	}
+}
+
+// get sends the request and decodes the answer.
+func (c *Client) get(ctx context.Context, with *credentials, started time.Time) (*pod.Index, error) {
+	progress := &progress{}
+	req := c.request(progress.trace(ctx), with.files.token)
+	// Not http.Client: it follows redirects, and nothing else of what it does is
+	// needed.
+	resp, err := with.transport.RoundTrip(req)
+	if err != nil {
+		return nil, c.explain(ctx, err, progress)
+	}
+	defer resp.Body.Close()
+
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what there is of it
+		return nil, newStatusError(c.cfg, resp, body)
+	}
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, &ResponseError{what: "invalid kubelet response", Err: fmt.Errorf(
+			"it has the content encoding %q, which was not asked for: is it really the kubelet that answers at %s?", clip(encoding), c.address())}
+	}
+	if resp.ContentLength > maxResponse {
+		return nil, &ResponseError{what: "invalid kubelet response", Err: errTooLong}
+	}
+	index, err := c.decoder.decode(&boundedReader{ctx: ctx, r: resp.Body, left: maxResponse}, started)
+	if read, ok := errors.AsType[*readError](err); ok {
+		return nil, c.explainRead(ctx, read)
+	}
+	return index, err
+}
+
+func (c *Client) request(ctx context.Context, token string) *http.Request {
+	scheme := "http"
+	if c.cfg.Secure {
+		scheme = "https"
+	}
+	req := &http.Request{
+		Method:     http.MethodGet,
+		URL:        &url.URL{Scheme: scheme, Host: c.address(), Path: "/pods"},
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     http.Header{"Accept": {"application/json"}, "User-Agent": {"podseal"}},
+		Host:       c.address(),
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return req.WithContext(ctx)
+}
+
+// address is the host and port that requests go to.
+func (c *Client) address() string {
+	return net.JoinHostPort(c.cfg.host(), strconv.Itoa(c.cfg.Port))
+}
+
+// boundedReader ends with errTooLong after so many bytes, and with the
+// context's cause after its end: a body that always has another byte ready
+// would otherwise never be asked to stop.
+type boundedReader struct {
+	ctx  context.Context // of the one request that the reader lives for
+	r    io.Reader
+	left int64
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	if b.ctx.Err() != nil {
+		return 0, context.Cause(b.ctx)
+	}
+	if b.left <= 0 {
+		// Exactly maxResponse bytes are still an answer.
+		if n, err := io.ReadFull(b.r, make([]byte, 1)); n == 0 {
+			return 0, err
+		}
+		return 0, errTooLong
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	return n, err
+}
+
+// printable makes what a stranger wrote fit for a line of a log or a terminal:
+// whatever does not print is escaped, and what is longer than max is cut off.
+func printable(b []byte, max int) string {
+	var out bytes.Buffer
+	for i, r := range string(b) {
+		if out.Len() >= max {
+			return out.String() + "..."
+		}
+		switch {
+		case r == '\uFFFD' && b[i] >= 0x80 && !bytes.HasPrefix(b[i:], []byte("\uFFFD")):
+			fmt.Fprintf(&out, `\x%02x`, b[i])
+		case strconv.IsPrint(r):
+			out.WriteRune(r)
+		default:
+			q := strconv.QuoteRuneToASCII(r)
+			out.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return out.String()
+}
+
+// clip is for strings that are quoted with %q anyway.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}
