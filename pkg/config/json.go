@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -24,7 +23,7 @@ func readJSON(text string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.dec.ReadToken(); err != io.EOF {
+	if rest := strings.TrimSpace(text[r.dec.InputOffset():]); rest != "" {
 		return nil, fmt.Errorf("at %s: something follows the object", r.pos(r.dec.InputOffset()))
 	}
 	return root, nil
