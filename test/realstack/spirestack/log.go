@@ -1,0 +1,98 @@
+package spirestack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Record is one line of the agent's log, the plugin's lines included.
+type Record struct {
+	Level   string
+	Message string
+	Fields  map[string]any // everything else, as JSON has it
+	Line    string
+}
+
+// Text is the field as a string; empty when there is none.
+func (r Record) Text(field string) string {
+	value, ok := r.Fields[field]
+	if !ok {
+		return ""
+	}
+	if text, ok := value.(string); ok {
+		return text
+	}
+	return fmt.Sprint(value)
+}
+
+// Records is the agent's log so far. A line that is no JSON object (a panic's,
+// say) is a Record with nothing but a Line.
+func (a *Agent) Records() ([]Record, error) {
+	log, err := a.process.Log()
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for line := range bytes.Lines(log) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // still being written
+		}
+		r := Record{Line: string(bytes.TrimSpace(line))}
+		if err := json.Unmarshal(line, &r.Fields); err == nil {
+			r.Level, r.Message = r.Text("level"), r.Text("msg")
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// Await returns the first record at or after index from that match accepts,
+// waiting for it until ctx is done or the agent has ended.
+func (a *Agent) Await(ctx context.Context, from int, match func(Record) bool) (Record, error) {
+	var found Record
+	err := a.process.Until(ctx, func(context.Context) error {
+		records, err := a.Records()
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(records[min(from, len(records)):], match)
+		if i < 0 {
+			return errors.New("no such line in the log yet")
+		}
+		found = records[from+i]
+		return nil
+	})
+	return found, err
+}
+
+// Attested is what the agent's attestors said of a process, most recent first
+// call last: one list of "type:value" for each time that it was attested. The
+// agent lists all of its attestors' selectors, podseal's among them.
+func (a *Agent) Attested(pid int) ([][]string, error) {
+	records, err := a.Records()
+	if err != nil {
+		return nil, err
+	}
+	var calls [][]string
+	for _, r := range records {
+		if r.Message != "PID attested to have selectors" || r.Text("pid") != fmt.Sprint(pid) {
+			continue
+		}
+		var line struct {
+			Selectors []struct{ Type, Value string }
+		}
+		if err := json.Unmarshal([]byte(r.Line), &line); err != nil {
+			return nil, err
+		}
+		selectors := []string{}
+		for _, s := range line.Selectors {
+			selectors = append(selectors, s.Type+":"+s.Value)
+		}
+		calls = append(calls, selectors)
+	}
+	return calls, nil
+}
