@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
-
-	"github.com/podseal/podseal/pkg/guard"
 )
 
 // Config is a configuration that holds: defaults are applied and contradictions
@@ -103,22 +101,15 @@ const AgentNode Scope = "agent_node"
 //
 // The text may be anything: what can't be read is a problem, never a panic.
 func Parse(text string, env func(string) string) (*Config, Problems) {
-	var config *Config
-	var problems Problems
-	err := guard.Do(func() error {
-		root, err := read(text)
-		if err != nil {
-			return err
-		}
-		config, problems = build(root, env)
-		return nil
-	})
+	root, err := read(text)
 	if err != nil {
-		problems = nil
+		var problems Problems
 		problems.add("", Pos{}, "unable to decode configuration: %v", err)
-	}
-	if len(problems) > 0 {
 		return nil, problems
+	}
+	config, problems := build(root, env)
+	if len(problems) > 0 {
+		return nil, problems.cut()
 	}
 	return config, nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/hcl/hcl/parser"
 	"github.com/hashicorp/hcl/hcl/scanner"
 	"github.com/hashicorp/hcl/hcl/token"
+
+	"github.com/podseal/podseal/pkg/guard"
 )
 
 func checkText(text string) error {
@@ -24,10 +26,18 @@ func checkText(text string) error {
 	return nil
 }
 
-// readHCL reads HCL 1. It panics where the parser and its tokens do, for instance at
-// a string with an escape that does not exist: Parse guards it.
-func readHCL(text string) (*node, error) {
-	// What the parser does first, done here so that both see the same positions.
+// readHCL reads HCL 1. The library panics at some texts, for instance at a string with
+// the escape \777: that is an error here.
+func readHCL(text string) (root *node, err error) {
+	err = guard.Do(func() error {
+		root, err = parseHCL(text)
+		return err
+	})
+	return root, err
+}
+
+func parseHCL(text string) (*node, error) {
+	// The parser does so first; done here so that both passes see the same places.
 	src := []byte(strings.ReplaceAll(text, "\r\n", "\n"))
 	if err := checkShape(src); err != nil {
 		return nil, err

@@ -7,9 +7,14 @@ import (
 	"unicode"
 )
 
-// maxMessage is the longest message, in bytes. A message travels in a gRPC status,
-// which is an HTTP/2 header, and the text that it quotes may be a megabyte.
-const maxMessage = 2048
+const (
+	// maxMessage is the longest message, in bytes. A message travels in a gRPC status,
+	// which is an HTTP/2 header, and the text that it quotes may be a megabyte.
+	maxMessage = 2048
+	// maxProblems is how many problems are told apart. All of them travel in one
+	// answer of Validate, and a megabyte has room for 300,000.
+	maxProblems = 100
+)
 
 // Pos is a place in the text, counted from 1. The zero Pos is no place.
 //
@@ -49,6 +54,17 @@ type Problems []Problem
 
 func (ps *Problems) add(key string, pos Pos, format string, args ...any) {
 	*ps = append(*ps, Problem{Key: key, Pos: pos, Message: oneLine(fmt.Sprintf(format, args...))})
+}
+
+// cut keeps the first problems and says how many there are besides.
+func (ps Problems) cut() Problems {
+	if len(ps) <= maxProblems {
+		return ps
+	}
+	more := len(ps) - maxProblems
+	ps = ps[:maxProblems:maxProblems]
+	ps.add("", Pos{}, "and %d more problems", more)
+	return ps
 }
 
 // oneLine escapes what is not printable, for the text may come from anybody who may

@@ -324,3 +324,11 @@ func TestALongMessageIsCut(t *testing.T) {
 		}
 	}
 }
+
+func TestManyProblemsAreCounted(t *testing.T) {
+	t.Parallel()
+	_, problems := config.Parse(brokerBlock(`access_policy = "permissive"`+"\n"+strings.Repeat("brokers {}\n", 150)), environment(nil))
+	if len(problems) != 101 || problems[100].Message != "and 50 more problems" {
+		t.Errorf("%d problems, the last one %q", len(problems), problems[len(problems)-1].Message)
+	}
+}
