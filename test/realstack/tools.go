@@ -40,7 +40,7 @@ var tools = map[string]tool{
 	// SPIRE's SQLite is C. It is linked in whole, so that the program runs anywhere.
 	"spire-server": {
 		folder: "spire", module: "github.com/spiffe/spire",
-		pkg: "github.com/spiffe/spire/cmd/spire-server", cgo: true, minutes: "about 2 minutes",
+		pkg: "github.com/spiffe/spire/cmd/spire-server", cgo: true, minutes: "about 4 minutes",
 		flags: []string{"-tags=netgo,osusergo,sqlite_omit_load_extension", "-ldflags=-s -w -linkmode external -extldflags -static"},
 	},
 	"kubelet": {
