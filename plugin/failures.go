@@ -1,0 +1,95 @@
+package plugin
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/podseal/podseal/pkg/attest"
+)
+
+// A workload that can't be attested asks again and again. Its first failure of a
+// kind is logged at once, the next ones once a minute with their number, so that
+// no pod can fill the log. A pod can fail in a few ways only; maxFailures is for
+// the number of pods, and processes in none share one entry.
+const (
+	failureInterval = time.Minute
+	maxFailures     = 4096
+)
+
+// failureLog logs failed attestations.
+type failureLog struct {
+	log *slog.Logger
+
+	mu   sync.Mutex // guards seen, not held while logging
+	seen map[failure]*recurrence
+}
+
+// failure is what makes two failures the same.
+type failure struct {
+	podUID string
+	step   attest.Step
+	code   codes.Code
+}
+
+type recurrence struct {
+	logged     time.Time
+	suppressed int
+}
+
+// attestation logs the failure of an attestation. pid is 0 where the call named
+// a pod.
+func (f *failureLog) attestation(pid int32, podUID string, r *attest.Report, err error) {
+	suppressed, ok := f.admit(failure{podUID, r.Step, codeOf(err)})
+	if !ok {
+		return
+	}
+	f.log.Warn("attestation failed", "pid", pid, "pod_uid", podUID, "container_id", r.Ref.ContainerID(), "step", r.Step, "reason", err, "suppressed", suppressed)
+}
+
+// ignored logs cgroups that look like a pod's but can't be trusted.
+func (f *failureLog) ignored(pid int32, paths []string) {
+	suppressed, ok := f.admit(failure{step: attest.StepContainer})
+	if !ok {
+		return
+	}
+	f.log.Warn("the process is in a cgroup that is named like a pod's but is not where this node's kubelet makes them: not a pod (any user may have made it; if the kubelet runs with --cgroup-root, set cgroup_root)",
+		"pid", pid, "path", paths[0], "suppressed", suppressed)
+}
+
+// admit is whether to log a failure now, and how many like it were not logged
+// since the last.
+func (f *failureLog) admit(kind failure) (suppressed int, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	r, known := f.seen[kind]
+	switch {
+	case known && now.Sub(r.logged) < failureInterval:
+		r.suppressed++
+		return 0, false
+	case known:
+		suppressed = r.suppressed
+	case len(f.seen) >= maxFailures:
+		f.forget(now)
+		if len(f.seen) >= maxFailures {
+			return 0, false
+		}
+	}
+	if f.seen == nil {
+		f.seen = make(map[failure]*recurrence)
+	}
+	f.seen[kind] = &recurrence{logged: now}
+	return suppressed, true
+}
+
+// forget drops what did not happen lately.
+func (f *failureLog) forget(now time.Time) {
+	for kind, r := range f.seen {
+		if now.Sub(r.logged) >= failureInterval {
+			delete(f.seen, kind)
+		}
+	}
+}
