@@ -16,68 +16,65 @@ func oneBroker(entry string) string {
 	return brokerBlock("access_policy = \"permissive\"\nbrokers = [\n{\n" + entry + "\n}\n]")
 }
 
-// TestProblems has every message that a configuration can be answered with, in the
+// problemCases has every message that a configuration can be answered with, in the
 // order in which they are reported.
-func TestProblems(t *testing.T) {
-	t.Parallel()
-	const a = `experimental.broker.brokers[spiffe://example.org/a]`
-	for _, c := range []struct {
-		name string
-		text string
-		want []string
-	}{
-		// What the built-in attestor answers too, in its words.
-		{"both ports", "kubelet_read_only_port = 10255\nkubelet_secure_port = 10250",
-			[]string{"cannot use both the read-only and secure port"}},
-		{"poll retry interval", `poll_retry_interval = "blah"`,
-			[]string{`unable to parse poll retry interval: time: invalid duration "blah"`}},
-		{"poll retry interval without unit", `poll_retry_interval = 5`,
-			[]string{`unable to parse poll retry interval: time: missing unit in duration "5"`}},
-		{"reload interval", `reload_interval = "blah"`,
-			[]string{`unable to parse reload interval: time: invalid duration "blah"`}},
-		{"certificate without key", `certificate_path = "/cert.pem"`,
-			[]string{"the private key path is required with the certificate path"}},
-		{"key without certificate", `private_key_path = "/key.pem"`,
-			[]string{"the certificate path is required with the private key path"}},
-		{"unknown keys", "zeta = 1\nalpha = \"x\"\nkubelet_secure_port = 10250",
-			[]string{"unknown configurations detected: alpha,zeta"}},
-		{"unknown blocks", "zeta { a = 1 }\nalpha \"beta\" { b = 2 }\nalpha \"gamma\" { c = 3 }",
-			[]string{"unknown configurations detected: alpha,zeta"}},
-		{"broker at the top", "broker {\naccess_policy = \"permissive\"\n}",
-			[]string{"unknown configurations detected: broker"}},
-		{"unknown keys deep down", "experimental {\n a = 1\n api_server {\n b = 1\n cache {\n c = 1\n }\n }\n broker {\n access_policy = \"permissive\"\n d = 1\n brokers = [{\n id = \"spiffe://example.org/a\"\n e = 1\n }]\n }\n}",
-			[]string{"unknown configurations detected: experimental.a,experimental.api_server.b,experimental.api_server.cache.c,experimental.broker.brokers[0].e,experimental.broker.d"}},
-		{"keys of what is not built", "sigstore {\nrekor_url = \"https://rekor.example.org\"\n}\npod_source = \"auto\"\nimage_policy \"release\" {\nmode = \"fail\"\n}\nexperimental {\nsigstore {\nenforce_sct = true\n}\n}",
-			[]string{"unknown configurations detected: experimental.sigstore,image_policy,pod_source,sigstore"}},
-		{"keys that could be taken for others", "\"a,b\" = 1\n\"c d\" = 1\n\"e\\tf\" = 1",
-			[]string{`unknown configurations detected: "a,b","c d","e\tf"`}},
-		{"no access policy", brokerBlock("brokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
-			[]string{"experimental.broker.access_policy: must be specified as one of [permissive, enforced]"}},
-		{"another access policy", brokerBlock("access_policy = \"disabled\"\nbrokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
-			[]string{`experimental.broker.access_policy: unsupported value "disabled"; must be one of [permissive, enforced]`}},
-		{"no brokers", brokerBlock(`access_policy = "permissive"`),
-			[]string{"experimental.broker.brokers: at least one broker is required"}},
-		{"empty list of brokers", brokerBlock("access_policy = \"permissive\"\nbrokers = []"),
-			[]string{"experimental.broker.brokers: at least one broker is required"}},
-		{"nothing about brokers", brokerBlock(""),
-			[]string{"experimental.broker.access_policy: must be specified as one of [permissive, enforced]", "experimental.broker.brokers: at least one broker is required"}},
-		{"broker without ID", oneBroker(""),
-			[]string{"experimental.broker.brokers[0].id: must be specified"}},
-		{"broker with an empty ID", oneBroker(`id = ""`),
-			[]string{"experimental.broker.brokers[0].id: must be specified"}},
-		{"broker twice", brokerBlock("access_policy = \"permissive\"\nbrokers = [\n{\nid = \"spiffe://example.org/a\"\n},\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
-			[]string{a + ".id: duplicate broker id"}},
-		{"broker that is no SPIFFE ID", oneBroker(`id = "not-a-spiffe-id"`),
-			[]string{"experimental.broker.brokers[not-a-spiffe-id].id: scheme is missing or invalid"}},
-		{"another scope", oneBroker("id = \"spiffe://example.org/a\"\npod_reference_scope = \"Cluster\""),
-			[]string{a + `.pod_reference_scope: unsupported value "Cluster"; must be one of [agent_node, cluster]`}},
+var problemCases = []struct {
+	name string
+	text string
+	want []string
+}{
+	// What the built-in attestor answers too, in its words.
+	{"both ports", "kubelet_read_only_port = 10255\nkubelet_secure_port = 10250",
+		[]string{"cannot use both the read-only and secure port"}},
+	{"poll retry interval", `poll_retry_interval = "blah"`,
+		[]string{`unable to parse poll retry interval: time: invalid duration "blah"`}},
+	{"poll retry interval without unit", `poll_retry_interval = 5`,
+		[]string{`unable to parse poll retry interval: time: missing unit in duration "5"`}},
+	{"reload interval", `reload_interval = "blah"`,
+		[]string{`unable to parse reload interval: time: invalid duration "blah"`}},
+	{"certificate without key", `certificate_path = "/cert.pem"`,
+		[]string{"the private key path is required with the certificate path"}},
+	{"key without certificate", `private_key_path = "/key.pem"`,
+		[]string{"the certificate path is required with the private key path"}},
+	{"unknown keys", "zeta = 1\nalpha = \"x\"\nkubelet_secure_port = 10250",
+		[]string{"unknown configurations detected: alpha,zeta"}},
+	{"unknown blocks", "zeta { a = 1 }\nalpha \"beta\" { b = 2 }\nalpha \"gamma\" { c = 3 }",
+		[]string{"unknown configurations detected: alpha,zeta"}},
+	{"broker at the top", "broker {\naccess_policy = \"permissive\"\n}",
+		[]string{"unknown configurations detected: broker"}},
+	{"unknown keys deep down", "experimental {\n a = 1\n api_server {\n b = 1\n cache {\n c = 1\n }\n }\n broker {\n access_policy = \"permissive\"\n d = 1\n brokers = [{\n id = \"spiffe://example.org/a\"\n e = 1\n }]\n }\n}",
+		[]string{"unknown configurations detected: experimental.a,experimental.api_server.b,experimental.api_server.cache.c,experimental.broker.brokers[0].e,experimental.broker.d"}},
+	{"keys of what is not built", "sigstore {\nrekor_url = \"https://rekor.example.org\"\n}\npod_source = \"auto\"\nimage_policy \"release\" {\nmode = \"fail\"\n}\nexperimental {\nsigstore {\nenforce_sct = true\n}\n}",
+		[]string{"unknown configurations detected: experimental.sigstore,image_policy,pod_source,sigstore"}},
+	{"keys that could be taken for others", "\"a,b\" = 1\n\"c d\" = 1\n\"e\\tf\" = 1",
+		[]string{`unknown configurations detected: "a,b","c d","e\tf"`}},
+	{"no access policy", brokerBlock("brokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
+		[]string{"experimental.broker.access_policy: must be specified as one of [permissive, enforced]"}},
+	{"another access policy", brokerBlock("access_policy = \"disabled\"\nbrokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
+		[]string{`experimental.broker.access_policy: unsupported value "disabled"; must be one of [permissive, enforced]`}},
+	{"no brokers", brokerBlock(`access_policy = "permissive"`),
+		[]string{"experimental.broker.brokers: at least one broker is required"}},
+	{"empty list of brokers", brokerBlock("access_policy = \"permissive\"\nbrokers = []"),
+		[]string{"experimental.broker.brokers: at least one broker is required"}},
+	{"nothing about brokers", brokerBlock(""),
+		[]string{"experimental.broker.access_policy: must be specified as one of [permissive, enforced]", "experimental.broker.brokers: at least one broker is required"}},
+	{"broker without ID", oneBroker(""),
+		[]string{"experimental.broker.brokers[0].id: must be specified"}},
+	{"broker with an empty ID", oneBroker(`id = ""`),
+		[]string{"experimental.broker.brokers[0].id: must be specified"}},
+	{"broker twice", brokerBlock("access_policy = \"permissive\"\nbrokers = [\n{\nid = \"spiffe://example.org/a\"\n},\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
+		[]string{brokerA + ".id: duplicate broker id"}},
+	{"broker that is no SPIFFE ID", oneBroker(`id = "not-a-spiffe-id"`),
+		[]string{"experimental.broker.brokers[not-a-spiffe-id].id: scheme is missing or invalid"}},
+	{"another scope", oneBroker("id = \"spiffe://example.org/a\"\npod_reference_scope = \"Cluster\""),
+		[]string{brokerA + `.pod_reference_scope: unsupported value "Cluster"; must be one of [agent_node, cluster]`}},
 
-		// What the built-in attestor does and podseal does not, yet.
-		{"namespace labels", `enable_namespace_labels = true`,
-			[]string{notYetLabels}},
-		{"no kubelet client", `disable_kubelet_client = true`,
-			[]string{notYetClient}},
-		{"no kubelet client, with everything about it", `
+	// What the built-in attestor does and podseal does not, yet.
+	{"namespace labels", `enable_namespace_labels = true`,
+		[]string{notYetLabels}},
+	{"no kubelet client", `disable_kubelet_client = true`,
+		[]string{notYetClient}},
+	{"no kubelet client, with everything about it", `
 			disable_kubelet_client       = true
 			reload_interval              = "1m"
 			node_name                    = "n"
@@ -91,94 +88,94 @@ func TestProblems(t *testing.T) {
 			kubelet_secure_port          = 10250
 			kubelet_read_only_port       = 10255
 			`, []string{
-			"disable_kubelet_client cannot be used with kubelet_read_only_port",
-			"disable_kubelet_client cannot be used with kubelet_secure_port",
-			"disable_kubelet_client cannot be used with kubelet_ca_path",
-			"disable_kubelet_client cannot be used with skip_kubelet_verification",
-			"disable_kubelet_client cannot be used with token_path",
-			"disable_kubelet_client cannot be used with certificate_path",
-			"disable_kubelet_client cannot be used with private_key_path",
-			"disable_kubelet_client cannot be used with use_anonymous_authentication",
-			"disable_kubelet_client cannot be used with node_name_env",
-			"disable_kubelet_client cannot be used with node_name",
-			"disable_kubelet_client cannot be used with reload_interval",
-			"cannot use both the read-only and secure port",
-			notYetClient,
-		}},
-		{"no kubelet client, broker of the node", "disable_kubelet_client = true\n" + oneBroker(`id = "spiffe://example.org/a"`),
-			[]string{a + `.pod_reference_scope must be "cluster" when disable_kubelet_client is true`, notYetClient}},
-		{"no kubelet client, broker of the cluster", "disable_kubelet_client = true\n" + oneBroker("id = \"spiffe://example.org/a\"\npod_reference_scope = \"cluster\""),
-			[]string{notYetClient, a + notYetScope}},
-		{"enforced", brokerBlock("access_policy = \"enforced\"\nbrokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
-			[]string{`experimental.broker.access_policy: not yet: podseal asks the API server nothing; use "permissive" and list only brokers that may see every pod of the node`}},
-		{"scope of the cluster", oneBroker("id = \"spiffe://example.org/a\"\npod_reference_scope = \"cluster\""),
-			[]string{a + notYetScope}},
+		"disable_kubelet_client cannot be used with kubelet_read_only_port",
+		"disable_kubelet_client cannot be used with kubelet_secure_port",
+		"disable_kubelet_client cannot be used with kubelet_ca_path",
+		"disable_kubelet_client cannot be used with skip_kubelet_verification",
+		"disable_kubelet_client cannot be used with token_path",
+		"disable_kubelet_client cannot be used with certificate_path",
+		"disable_kubelet_client cannot be used with private_key_path",
+		"disable_kubelet_client cannot be used with use_anonymous_authentication",
+		"disable_kubelet_client cannot be used with node_name_env",
+		"disable_kubelet_client cannot be used with node_name",
+		"disable_kubelet_client cannot be used with reload_interval",
+		"cannot use both the read-only and secure port",
+		notYetClient,
+	}},
+	{"no kubelet client, broker of the node", "disable_kubelet_client = true\n" + oneBroker(`id = "spiffe://example.org/a"`),
+		[]string{brokerA + `.pod_reference_scope must be "cluster" when disable_kubelet_client is true`, notYetClient}},
+	{"no kubelet client, broker of the cluster", "disable_kubelet_client = true\n" + oneBroker("id = \"spiffe://example.org/a\"\npod_reference_scope = \"cluster\""),
+		[]string{notYetClient, brokerA + notYetScope}},
+	{"enforced", brokerBlock("access_policy = \"enforced\"\nbrokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
+		[]string{`experimental.broker.access_policy: not yet: podseal asks the API server nothing; use "permissive" and list only brokers that may see every pod of the node`}},
+	{"scope of the cluster", oneBroker("id = \"spiffe://example.org/a\"\npod_reference_scope = \"cluster\""),
+		[]string{brokerA + notYetScope}},
 
-		// What only podseal refuses.
-		{"ports that are none", "kubelet_secure_port = 65536\nkubelet_read_only_port = -1", []string{
-			"kubelet_read_only_port: -1 is not a port (1 to 65535, or 0 for unset)",
-			"kubelet_secure_port: 65536 is not a port (1 to 65535, or 0 for unset)",
-		}},
-		{"attempts for ever", `max_poll_attempts = 9223372036854775807`,
-			[]string{"max_poll_attempts: 9223372036854775807 times 500ms is longer than a duration can be; use less, or set attest_timeout"}},
-		{"attest timeout", `attest_timeout = "soon"`,
-			[]string{`unable to parse attest timeout: time: invalid duration "soon"`}},
-		{"attest timeout below zero", `attest_timeout = "-1s"`,
-			[]string{"attest_timeout: -1s is negative"}},
-		{"attest timeout too long", `attest_timeout = "9999999999h"`,
-			[]string{`unable to parse attest timeout: time: invalid duration "9999999999h"`}},
-		{"relative cgroup root", `cgroup_root = "kubelet"`,
-			[]string{`cgroup_root: "kubelet" is not an absolute, clean path`}},
-		{"cgroup root that climbs", `cgroup_root = "/kubelet/../x"`,
-			[]string{`cgroup_root: "/kubelet/../x" is not an absolute, clean path`}},
-		{"cgroup root with a slash at its end", `cgroup_root = "/kubelet/"`,
-			[]string{`cgroup_root: "/kubelet/" is not an absolute, clean path`}},
-		{"a scalar twice", "node_name = \"a\"\nnode_name = \"a\"",
-			[]string{"node_name: given more than once, at L:C and L:C"}},
-		{"a scalar twice in other case", "node_name = \"a\"\nNode_Name = \"a\"\nNODE_NAME = \"b\"",
-			[]string{"node_name: given more than once, at L:C and L:C and L:C"}},
-		{"a scalar twice in a block that is given twice", brokerBlock(`access_policy = "enforced"`) + brokerBlock(`access_policy = "permissive"`),
-			[]string{"experimental.broker.access_policy: given more than once, at L:C and L:C"}},
-		{"a scalar twice in a list", oneBroker("id = \"spiffe://example.org/a\"\nid = \"spiffe://example.org/b\""),
-			[]string{"experimental.broker.brokers[0].id: given more than once, at L:C and L:C"}},
+	// What only podseal refuses.
+	{"ports that are none", "kubelet_secure_port = 65536\nkubelet_read_only_port = -1", []string{
+		"kubelet_read_only_port: -1 is not a port (1 to 65535, or 0 for unset)",
+		"kubelet_secure_port: 65536 is not a port (1 to 65535, or 0 for unset)",
+	}},
+	{"attempts for ever", `max_poll_attempts = 9223372036854775807`,
+		[]string{"max_poll_attempts: 9223372036854775807 times 500ms is longer than a duration can be; use less, or set attest_timeout"}},
+	{"attest timeout", `attest_timeout = "soon"`,
+		[]string{`unable to parse attest timeout: time: invalid duration "soon"`}},
+	{"attest timeout below zero", `attest_timeout = "-1s"`,
+		[]string{"attest_timeout: -1s is negative"}},
+	{"attest timeout too long", `attest_timeout = "9999999999h"`,
+		[]string{`unable to parse attest timeout: time: invalid duration "9999999999h"`}},
+	{"relative cgroup root", `cgroup_root = "kubelet"`,
+		[]string{`cgroup_root: "kubelet" is not an absolute, clean path`}},
+	{"cgroup root that climbs", `cgroup_root = "/kubelet/../x"`,
+		[]string{`cgroup_root: "/kubelet/../x" is not an absolute, clean path`}},
+	{"cgroup root with a slash at its end", `cgroup_root = "/kubelet/"`,
+		[]string{`cgroup_root: "/kubelet/" is not an absolute, clean path`}},
+	{"a scalar twice", "node_name = \"a\"\nnode_name = \"a\"",
+		[]string{"node_name: given more than once, at L:C and L:C"}},
+	{"a scalar twice in other case", "node_name = \"a\"\nNode_Name = \"a\"\nNODE_NAME = \"b\"",
+		[]string{"node_name: given more than once, at L:C and L:C and L:C"}},
+	{"a scalar twice in a block that is given twice", brokerBlock(`access_policy = "enforced"`) + brokerBlock(`access_policy = "permissive"`),
+		[]string{"experimental.broker.access_policy: given more than once, at L:C and L:C"}},
+	{"a scalar twice in a list", oneBroker("id = \"spiffe://example.org/a\"\nid = \"spiffe://example.org/b\""),
+		[]string{"experimental.broker.brokers[0].id: given more than once, at L:C and L:C"}},
 
-		// What HCL's decoder refuses, each with its key.
-		{"fraction for an int", `kubelet_secure_port = 1.5`,
-			[]string{"unable to decode configuration: kubelet_secure_port: a whole number is needed, found 1.5"}},
-		{"word for an int", `kubelet_secure_port = "many"`,
-			[]string{`unable to decode configuration: kubelet_secure_port: a whole number is needed, found "many"`}},
-		{"empty string for an int", `kubelet_secure_port = ""`,
-			[]string{`unable to decode configuration: kubelet_secure_port: a whole number is needed, found ""`}},
-		{"bool for an int", `max_poll_attempts = true`,
-			[]string{"unable to decode configuration: max_poll_attempts: a whole number is needed, found true"}},
-		{"overflow", `max_poll_attempts = 9223372036854775808`,
-			[]string{"unable to decode configuration: max_poll_attempts: a whole number is needed, found 9223372036854775808"}},
-		{"list for a scalar", `node_name = ["a"]`,
-			[]string{"unable to decode configuration: node_name: a string is needed, found a list"}},
-		{"block for a scalar", `node_name { a = 1 }`,
-			[]string{"unable to decode configuration: node_name: a string is needed, found a block"}},
-		{"bool for a string", `node_name = true`,
-			[]string{"unable to decode configuration: node_name: a string is needed, found true"}},
-		{"fraction for a string", `node_name = 1.5`,
-			[]string{"unable to decode configuration: node_name: a string is needed, found 1.5"}},
-		{"string for a bool", `skip_kubelet_verification = "true"`,
-			[]string{`unable to decode configuration: skip_kubelet_verification: true or false is needed, found "true"`}},
-		{"number for a bool", `skip_kubelet_verification = 1`,
-			[]string{"unable to decode configuration: skip_kubelet_verification: true or false is needed, found 1"}},
-		{"bool for a duration", `attest_timeout = true`,
-			[]string{`unable to decode configuration: attest_timeout: a duration, such as "500ms", is needed, found true`}},
-		{"scalar for a block", `experimental = 1`,
-			[]string{"unable to decode configuration: experimental: a block is needed, found 1"}},
-		{"scalar for brokers", brokerBlock("access_policy = \"permissive\"\nbrokers = \"spiffe://example.org/a\""),
-			[]string{`unable to decode configuration: experimental.broker.brokers: a list of blocks is needed, found "spiffe://example.org/a"`}},
-		{"scalars in brokers", brokerBlock("access_policy = \"permissive\"\nbrokers = [\"spiffe://example.org/a\"]"),
-			[]string{"unable to decode configuration: experimental.broker.brokers: a list of blocks is needed, found a list"}},
-		{"all that can't be read, then what is unknown, and nothing that follows from it", "unknown = 1\ncgroup_root = \"x\"\nnode_name = true\nkubelet_secure_port = 1.5", []string{
-			"unable to decode configuration: kubelet_secure_port: a whole number is needed, found 1.5",
-			"unable to decode configuration: node_name: a string is needed, found true",
-			"unknown configurations detected: unknown",
-		}},
-		{"everything at once, in the order of the built-in attestor", `
+	// What HCL's decoder refuses, each with its key.
+	{"fraction for an int", `kubelet_secure_port = 1.5`,
+		[]string{"unable to decode configuration: kubelet_secure_port: a whole number is needed, found 1.5"}},
+	{"word for an int", `kubelet_secure_port = "many"`,
+		[]string{`unable to decode configuration: kubelet_secure_port: a whole number is needed, found "many"`}},
+	{"empty string for an int", `kubelet_secure_port = ""`,
+		[]string{`unable to decode configuration: kubelet_secure_port: a whole number is needed, found ""`}},
+	{"bool for an int", `max_poll_attempts = true`,
+		[]string{"unable to decode configuration: max_poll_attempts: a whole number is needed, found true"}},
+	{"overflow", `max_poll_attempts = 9223372036854775808`,
+		[]string{"unable to decode configuration: max_poll_attempts: a whole number is needed, found 9223372036854775808"}},
+	{"list for a scalar", `node_name = ["a"]`,
+		[]string{"unable to decode configuration: node_name: a string is needed, found a list"}},
+	{"block for a scalar", `node_name { a = 1 }`,
+		[]string{"unable to decode configuration: node_name: a string is needed, found a block"}},
+	{"bool for a string", `node_name = true`,
+		[]string{"unable to decode configuration: node_name: a string is needed, found true"}},
+	{"fraction for a string", `node_name = 1.5`,
+		[]string{"unable to decode configuration: node_name: a string is needed, found 1.5"}},
+	{"string for a bool", `skip_kubelet_verification = "true"`,
+		[]string{`unable to decode configuration: skip_kubelet_verification: true or false is needed, found "true"`}},
+	{"number for a bool", `skip_kubelet_verification = 1`,
+		[]string{"unable to decode configuration: skip_kubelet_verification: true or false is needed, found 1"}},
+	{"bool for a duration", `attest_timeout = true`,
+		[]string{`unable to decode configuration: attest_timeout: a duration, such as "500ms", is needed, found true`}},
+	{"scalar for a block", `experimental = 1`,
+		[]string{"unable to decode configuration: experimental: a block is needed, found 1"}},
+	{"scalar for brokers", brokerBlock("access_policy = \"permissive\"\nbrokers = \"spiffe://example.org/a\""),
+		[]string{`unable to decode configuration: experimental.broker.brokers: a list of blocks is needed, found "spiffe://example.org/a"`}},
+	{"scalars in brokers", brokerBlock("access_policy = \"permissive\"\nbrokers = [\"spiffe://example.org/a\"]"),
+		[]string{"unable to decode configuration: experimental.broker.brokers: a list of blocks is needed, found a list"}},
+	{"all that can't be read, then what is unknown, and nothing that follows from it", "unknown = 1\ncgroup_root = \"x\"\nnode_name = true\nkubelet_secure_port = 1.5", []string{
+		"unable to decode configuration: kubelet_secure_port: a whole number is needed, found 1.5",
+		"unable to decode configuration: node_name: a string is needed, found true",
+		"unknown configurations detected: unknown",
+	}},
+	{"everything at once, in the order of the built-in attestor", `
 			cgroup_root             = "x"
 			enable_namespace_labels = true
 			private_key_path        = "/key.pem"
@@ -186,24 +183,28 @@ func TestProblems(t *testing.T) {
 			poll_retry_interval     = "x"
 			unknown                 = 1
 			` + brokerBlock(""), []string{
-			"unknown configurations detected: unknown",
-			"experimental.broker.access_policy: must be specified as one of [permissive, enforced]",
-			"experimental.broker.brokers: at least one broker is required",
-			`unable to parse poll retry interval: time: invalid duration "x"`,
-			`unable to parse reload interval: time: invalid duration "x"`,
-			"the certificate path is required with the private key path",
-			`cgroup_root: "x" is not an absolute, clean path`,
-			notYetLabels,
-		}},
+		"unknown configurations detected: unknown",
+		"experimental.broker.access_policy: must be specified as one of [permissive, enforced]",
+		"experimental.broker.brokers: at least one broker is required",
+		`unable to parse poll retry interval: time: invalid duration "x"`,
+		`unable to parse reload interval: time: invalid duration "x"`,
+		"the certificate path is required with the private key path",
+		`cgroup_root: "x" is not an absolute, clean path`,
+		notYetLabels,
+	}},
 
-		// What can't be meant.
-		{"line breaks", "token_path = <<EOF\n/token\nEOF\nkubelet_ca_path = \"/ca\"",
-			[]string{`unable to decode configuration: token_path: "/token\n" has control characters`}},
-		{"control characters", `node_name = "\x1b[31m"`,
-			[]string{`unable to decode configuration: node_name: "\x1b[31m" has control characters`}},
-		{"what was not expanded", `token_path = "${HOME}/token"`,
-			[]string{`unable to decode configuration: token_path: "${HOME}/token" is not expanded here; start the agent with -expandEnv, or write the value itself`}},
-	} {
+	// What can't be meant.
+	{"line breaks", "token_path = <<EOF\n/token\nEOF\nkubelet_ca_path = \"/ca\"",
+		[]string{`unable to decode configuration: token_path: "/token\n" has control characters`}},
+	{"control characters", `node_name = "\x1b[31m"`,
+		[]string{`unable to decode configuration: node_name: "\x1b[31m" has control characters`}},
+	{"what was not expanded", `token_path = "${HOME}/token"`,
+		[]string{`unable to decode configuration: token_path: "${HOME}/token" is not expanded here; start the agent with -expandEnv, or write the value itself`}},
+}
+
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	for _, c := range problemCases {
 		for spelling, text := range spellings(t, c.text) {
 			t.Run(c.name+", "+spelling, func(t *testing.T) {
 				t.Parallel()
@@ -214,6 +215,7 @@ func TestProblems(t *testing.T) {
 }
 
 const (
+	brokerA      = "experimental.broker.brokers[spiffe://example.org/a]"
 	notYetLabels = "enable_namespace_labels: not yet: remove it and use the selectors ns and pod-label in registration entries"
 	notYetClient = "disable_kubelet_client: not yet: podseal knows pods from the kubelet alone; remove it and give podseal access to the kubelet"
 	notYetScope  = `.pod_reference_scope: not yet: podseal knows the pods of its node only; use "agent_node" and let the broker ask the agent of the pod's node`

@@ -2,6 +2,8 @@ package config
 
 import "strings"
 
+//go:generate go test . -run TestTheManualHasTheKeysOfTheSchema -update
+
 // kind is what a key takes.
 type kind string
 
@@ -50,12 +52,12 @@ var schema = []key{
 	{
 		name: "disable_kubelet_client", kind: boolKind, byDefault: "false",
 		meaning: "Not yet: `true` is refused.",
-		errors:  []string{"disable_kubelet_client cannot be used with ...", "disable_kubelet_client: not yet ..."},
+		errors:  []string{"disable_kubelet_client cannot be used with ...", "disable_kubelet_client: not yet: ..."},
 	},
 	{
 		name: "max_poll_attempts", kind: intKind, byDefault: "60",
 		meaning: "How often the kubelet is asked for a container that it does not show yet. 0 and less for the default. Together with `poll_retry_interval` it is the default of `attest_timeout`.",
-		errors:  []string{"max_poll_attempts: ... is longer than a duration can be ..."},
+		errors:  []string{"max_poll_attempts: ... is longer than a duration can be; ..."},
 	},
 	{
 		name: "poll_retry_interval", kind: durationKind, byDefault: "500ms",
@@ -118,7 +120,7 @@ var schema = []key{
 	{
 		name: "enable_namespace_labels", kind: boolKind, byDefault: "false",
 		meaning: "Not yet: `true` is refused.",
-		errors:  []string{"enable_namespace_labels: not yet ..."},
+		errors:  []string{"enable_namespace_labels: not yet: ..."},
 	},
 	{
 		name: "experimental", kind: blockKind,
@@ -146,7 +148,7 @@ var schema = []key{
 						errors: []string{
 							"experimental.broker.access_policy: must be specified as one of [permissive, enforced]",
 							"experimental.broker.access_policy: unsupported value ...; must be one of [permissive, enforced]",
-							"experimental.broker.access_policy: not yet ...",
+							"experimental.broker.access_policy: not yet: ...",
 						},
 					},
 					{
@@ -169,7 +171,7 @@ var schema = []key{
 								errors: []string{
 									"experimental.broker.brokers[...].pod_reference_scope: unsupported value ...; must be one of [agent_node, cluster]",
 									"experimental.broker.brokers[...].pod_reference_scope must be \"cluster\" when disable_kubelet_client is true",
-									"experimental.broker.brokers[...].pod_reference_scope: not yet ...",
+									"experimental.broker.brokers[...].pod_reference_scope: not yet: ...",
 								},
 							},
 						},

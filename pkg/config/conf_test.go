@@ -1,0 +1,89 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/podseal/podseal/pkg/config"
+)
+
+// TestTheExamplesOfConf takes plugin_data out of each agent.conf as the agent does, from
+// the file and from the same file in JSON.
+func TestTheExamplesOfConf(t *testing.T) {
+	t.Parallel()
+	withNodeName := map[string]string{"MY_NODE_NAME": "node-1", "MY_POD_UID": "u-1"}
+	withoutNodeName := map[string]string{"MY_POD_UID": "u-1"}
+	wants := map[string]func(*config.Config){
+		"token.conf": func(c *config.Config) { c.Kubelet.NodeName = "node-1" },
+		"client-certificate.conf": func(c *config.Config) {
+			c.Kubelet.ServerName = "node-1.example.org"
+			c.Kubelet.CAPath = "/etc/kubernetes/pki/kubelet-ca.crt"
+			c.Kubelet.TokenPath = ""
+			c.Kubelet.CertificatePath = "/etc/podseal/kubelet-client.crt"
+			c.Kubelet.PrivateKeyPath = "/etc/podseal/kubelet-client.key"
+		},
+		"anonymous.conf": func(c *config.Config) {
+			c.Kubelet.NodeName = "node-1"
+			c.Kubelet.Anonymous = true
+			c.Kubelet.TokenPath = ""
+			c.Warnings = []string{anonymousWarning}
+		},
+		"read-only-port.conf": func(c *config.Config) {
+			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond}
+			c.Warnings = []string{readOnlyWarning}
+		},
+		"skip-verification.conf": func(c *config.Config) {
+			c.Kubelet.NodeName = "node-1"
+			c.Kubelet.CAPath = ""
+			c.Kubelet.SkipVerification = true
+			c.Warnings = []string{skipWarning}
+		},
+		"pinned-certificate.conf": func(c *config.Config) {
+			c.Kubelet.CAPath = "/hostCert/kubelet.crt"
+		},
+	}
+	files, err := filepath.Glob("../../conf/*.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(wants) {
+		t.Errorf("%d files in conf, want %d", len(files), len(wants))
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{`plugin_cmd = "/opt/podseal/podseal"`, `plugin_checksum = "[0-9a-f]{64}"`} {
+			if !regexp.MustCompile(line).Match(text) {
+				t.Errorf("%s lacks %s", file, line)
+			}
+		}
+		want := defaults()
+		want.OwnPodUID = "u-1"
+		env := withoutNodeName
+		change, ok := wants[filepath.Base(file)]
+		if !ok {
+			t.Fatalf("%s is not expected", file)
+		}
+		change(&want)
+		if want.Kubelet.NodeName != "" {
+			env = withNodeName
+		}
+		for _, agentConf := range []string{string(text), toJSON(t, string(text))} {
+			pluginData := agentPrints(t, agentConf)
+			got, problems := config.Parse(pluginData, environment(env))
+			if len(problems) > 0 {
+				t.Fatalf("%s: %q in:\n%s", file, problems, pluginData)
+			}
+			if diff := cmp.Diff(want, *got, cmp.Comparer(sameID)); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", file, diff)
+			}
+		}
+	}
+}
