@@ -28,6 +28,8 @@ type access struct {
 	// problem is why the files could not be read the last time, nil if they
 	// could.
 	problem error
+	// warned is the last problem that was logged since there was none.
+	warned string
 	// refused is whether the kubelet has answered 401 since the files were read.
 	refused bool
 	// closed is whether connections are no longer kept.
@@ -52,8 +54,7 @@ func (a *access) forRequest() (*credentials, error) {
 	due := a.refused || a.problem != nil || time.Since(a.read) >= a.cfg.ReloadInterval
 	a.mu.Unlock()
 	if due {
-		// The error is kept as the problem.
-		_ = a.load()
+		a.reload()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,22 +74,32 @@ func (a *access) load() error {
 	fresh, err := a.make(old)
 
 	a.mu.Lock()
-	known := a.problem
 	a.problem = err
 	if err == nil {
-		a.current, a.read, a.refused = fresh, time.Now(), false
+		a.current, a.read, a.refused, a.warned = fresh, time.Now(), false, ""
 	}
 	a.mu.Unlock()
 
-	switch {
-	case err != nil:
-		if old != nil && (known == nil || known.Error() != err.Error()) {
-			a.log.Warn("kubelet credentials can't be read again, the last good ones stay in use", "error", err)
-		}
-	case old != nil && old.transport != fresh.transport:
+	if err == nil && old != nil && old.transport != fresh.transport {
 		closeIdle(old.transport)
 	}
 	return err
+}
+
+// reload is load where nobody waits for its error: that is logged, once for
+// each that is new, and kept as the problem.
+func (a *access) reload() {
+	err := a.load()
+	if err == nil {
+		return
+	}
+	a.mu.Lock()
+	known := a.warned == err.Error()
+	a.warned = err.Error()
+	a.mu.Unlock()
+	if !known {
+		a.log.Warn("a file can't be read again, its last good content stays in use", "error", err)
+	}
 }
 
 func (a *access) make(old *credentials) (*credentials, error) {
@@ -112,7 +123,7 @@ func (a *access) make(old *credentials) (*credentials, error) {
 // refuse takes note of a 401: the files are read again at once, and before the
 // next request. It returns what they hold now.
 func (a *access) refuse() (*credentials, error) {
-	_ = a.load() // the error is kept as the problem
+	a.reload()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.refused = true

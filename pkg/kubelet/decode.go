@@ -105,7 +105,7 @@ var (
 // asResponseError adds PARITY.md's words.
 func asResponseError(err error) error {
 	switch {
-	case errors.As(err, new(*readError)) && !errors.Is(err, ErrLimit):
+	case errors.As(err, new(*readError)):
 		return err
 	case errors.Is(err, errNoObject), errors.Is(err, errNoItems), errors.Is(err, ErrLimit):
 		return &ResponseError{what: "invalid kubelet response", Err: err}

@@ -19,7 +19,9 @@ type Decoder struct{ d *decoder }
 
 func NewDecoder(log *slog.Logger) Decoder { return Decoder{newDecoder(log)} }
 
-func (d Decoder) Decode(r io.Reader, taken time.Time) (*pod.Index, error) { return d.d.decode(r, taken) }
+func (d Decoder) Decode(r io.Reader, taken time.Time) (*pod.Index, error) {
+	return d.d.decode(r, taken)
+}
 
 // Spare is the size of the buffer that is kept between answers, Known the
 // number of pods that are remembered.

@@ -37,17 +37,28 @@ func newRecord(v []byte, depth int) *record {
 	p, size, err := decodePod(v, depth)
 	switch {
 	case err != nil:
-		// The decoder's errors may quote the pod.
-		why := errors.New(printable([]byte(err.Error()), 300))
-		if errors.Is(err, ErrLimit) {
-			why = err
-		}
-		return &record{fault: why, uid: findUID(v), size: 1 << 10}
+		return &record{fault: newUndecodable(err), uid: findUID(v), size: 1 << 10}
 	case p.UID == "":
 		return &record{size: 64}
 	}
 	return &record{pod: p, size: size}
 }
+
+// undecodable is why a pod can't be decoded. The decoder's own errors may quote
+// the pod at any length and in any characters.
+type undecodable struct {
+	text  string
+	limit bool
+}
+
+func newUndecodable(err error) error {
+	return &undecodable{printable([]byte(err.Error()), 300), errors.Is(err, ErrLimit)}
+}
+
+func (e *undecodable) Error() string { return e.text }
+
+// Is makes it an ErrLimit if it is one.
+func (e *undecodable) Is(target error) bool { return e.limit && target == ErrLimit }
 
 func decodePod(v []byte, depth int) (*pod.Pod, int, error) {
 	if depth > maxDepth {

@@ -92,6 +92,8 @@ func (s *scanner) fill() error {
 		case err == nil:
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return io.EOF
+		case errors.Is(err, ErrLimit):
+			return err
 		default:
 			return &readError{Err: err, After: s.before + int64(s.end)}
 		}
@@ -206,13 +208,14 @@ func (s *scanner) more() error {
 
 // advance moves pos to the end of the value, or of what was read.
 func (s *scanner) advance() {
+	if s.literal {
+		s.advanceLiteral()
+		return
+	}
 	for s.pos < s.end && !s.over {
-		switch {
-		case s.literal:
-			s.advanceLiteral()
-		case s.inString:
+		if s.inString {
 			s.advanceString()
-		default:
+		} else {
 			s.advanceBrackets()
 		}
 	}
@@ -227,35 +230,33 @@ func (s *scanner) advanceLiteral() {
 	s.pos = s.end
 }
 
-// advanceString moves behind the closing quote. A quote that was found stays
-// the candidate until a backslash in front of it takes it away, so that the
-// time is linear for strings of backslashes as well.
+// inStrings and outside mark the bytes that mean something there; most don't.
+var (
+	inStrings = [256]bool{'"': true, '\\': true}
+	outside   = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
+)
+
+// advanceString moves behind the closing quote. What a backslash escapes need
+// not be known to find that.
 func (s *scanner) advanceString() {
+	b, i := s.buf[:s.end], s.pos
 	if s.escaped {
-		s.pos++
+		i++
 		s.escaped = false
 	}
-	b := s.buf[:s.end]
-	i, quote := s.pos, -1
 	for i < len(b) {
-		if quote < i {
-			if quote = bytes.IndexByte(b[i:], '"'); quote < 0 {
-				quote = len(b)
-			} else {
-				quote += i
-			}
-		}
-		if slash := bytes.IndexByte(b[i:quote], '\\'); slash >= 0 {
-			i += slash + 2
+		if !inStrings[b[i]] {
+			i++
 			continue
 		}
-		if quote < len(b) {
-			s.pos = quote + 1
-			s.inString = false
-			s.over = s.depth == 0
-			return
+		if b[i] == '\\' {
+			i += 2
+			continue
 		}
-		i = len(b)
+		s.pos = i + 1
+		s.inString = false
+		s.over = s.depth == 0
+		return
 	}
 	// i is beyond the end when the last byte is a backslash and what it escapes
 	// was not read yet.
@@ -264,27 +265,28 @@ func (s *scanner) advanceString() {
 }
 
 func (s *scanner) advanceBrackets() {
-	for i, c := range s.buf[s.pos:s.end] {
-		switch c {
+	b := s.buf[:s.end]
+	for i := s.pos; i < len(b); i++ {
+		if !outside[b[i]] {
+			continue
+		}
+		switch b[i] {
 		case '"':
 			s.inString = true
+			s.pos = i + 1
+			return
 		case '{', '[':
 			s.depth++
 			s.deepest = max(s.deepest, s.depth)
-			continue
-		case '}', ']':
-			s.depth--
-			if s.depth > 0 {
-				continue
-			}
-			s.over = true
 		default:
-			continue
+			if s.depth--; s.depth == 0 {
+				s.over = true
+				s.pos = i + 1
+				return
+			}
 		}
-		s.pos += i + 1
-		return
 	}
-	s.pos = s.end
+	s.pos = len(b)
 }
 
 // object calls member for each member of the object whose brace was passed,
