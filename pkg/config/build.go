@@ -3,7 +3,6 @@ package config
 import (
 	"math"
 	"path"
-	"strings"
 	"time"
 )
 
@@ -216,7 +215,7 @@ func (b *builder) nodeName() string {
 		return b.env(defaultNodeNameEnv)
 	}
 	name := b.env(variable)
-	if strings.TrimSpace(name) == "" {
+	if name == "" {
 		b.warn("node_name_env: the environment has no " + variable + ", so the kubelet is dialled at 127.0.0.1 and its name is not verified")
 	}
 	return name

@@ -149,7 +149,7 @@ var problemCases = []struct {
 	{"bool for an int", `max_poll_attempts = true`,
 		[]string{"unable to decode configuration: max_poll_attempts: a whole number is needed, found true"}},
 	{"overflow", `max_poll_attempts = 9223372036854775808`,
-		[]string{"unable to decode configuration: max_poll_attempts: a whole number is needed, found 9223372036854775808"}},
+		[]string{"unable to decode configuration: max_poll_attempts: 9223372036854775808 is out of range"}},
 	{"list for a scalar", `node_name = ["a"]`,
 		[]string{"unable to decode configuration: node_name: a string is needed, found a list"}},
 	{"block for a scalar", `node_name { a = 1 }`,

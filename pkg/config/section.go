@@ -166,9 +166,9 @@ func unlabelled(k key, object *node) []*node {
 func (w *walker) scalar(s *section, path string, k key, given []field) {
 	for _, f := range given {
 		v, err := scalarValue(k.kind, f.val)
-		var weird weirdError
+		var unfit unfitError
 		switch {
-		case errors.As(err, &weird):
+		case errors.As(err, &unfit):
 			w.problems.add(path, f.pos, "unable to decode configuration: %s: %v", path, err)
 		case err != nil:
 			w.wrongType(path, f, k.kind)
@@ -190,10 +190,10 @@ func (w *walker) scalar(s *section, path string, k key, given []field) {
 
 var errType = errors.New("wrong type")
 
-// weirdError is a value of the right type that can't be meant.
-type weirdError string
+// unfitError says why a value of the right type can't be meant.
+type unfitError string
 
-func (e weirdError) Error() string { return string(e) }
+func (e unfitError) Error() string { return string(e) }
 
 // scalarValue converts as weakly as HCL's decoder does, and no weaker: a number may be
 // a string and a string may be a number, but a bool is a bool.
@@ -207,6 +207,9 @@ func scalarValue(k kind, n *node) (value, error) {
 		if n.form == intForm || n.form == stringForm {
 			// Base 0: 0x10 and, in HCL, 010 are numbers too.
 			number, err := strconv.ParseInt(n.text, 0, strconv.IntSize)
+			if errors.Is(err, strconv.ErrRange) {
+				err = unfitError(n.text + " is out of range")
+			}
 			return value{number: int(number)}, err
 		}
 	case stringKind, durationKind:
@@ -222,11 +225,11 @@ func scalarValue(k kind, n *node) (value, error) {
 func checkString(s string) error {
 	switch {
 	case !utf8.ValidString(s):
-		return weirdError(fmt.Sprintf("%q is not UTF-8", s))
+		return unfitError(fmt.Sprintf("%q is not UTF-8", s))
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return weirdError(fmt.Sprintf("%q has control characters", s))
+		return unfitError(fmt.Sprintf("%q has control characters", s))
 	case strings.Contains(s, "${"):
-		return weirdError(fmt.Sprintf("%q is not expanded here; start the agent with -expandEnv, or write the value itself", s))
+		return unfitError(fmt.Sprintf("%q is not expanded here; start the agent with -expandEnv, or write the value itself", s))
 	}
 	return nil
 }
