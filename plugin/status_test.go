@@ -48,7 +48,7 @@ func TestEveryErrorHasACode(t *testing.T) {
 		}
 	}
 	panicked := &guard.PanicError{Value: "secret"}
-	if err := toStatus(&attest.SourceError{Err: panicked}); err != panicked {
+	if err := toStatus(&attest.SourceError{Err: panicked}); !errors.Is(err, panicked) {
 		t.Errorf("a panic of a source became %v", err)
 	}
 }

@@ -12,7 +12,7 @@ const (
 	defaultPollRetryInterval = 500 * time.Millisecond
 	defaultReloadInterval    = time.Minute
 	defaultCAPath            = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
-	defaultTokenPath         = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, not a token
+	defaultTokenPath         = "/var/run/secrets/kubernetes.io/serviceaccount/token" // #nosec G101 -- a path, not a token
 	defaultNodeNameEnv       = "MY_NODE_NAME"
 	defaultPodUIDEnv         = "MY_POD_UID"
 )

@@ -63,7 +63,7 @@ func TestMain(m *testing.M) {
 type answer struct{ PodUID, ContainerID, Err string }
 
 func locate(l *container.Locator, pid int) answer {
-	p, err := l.Open(int32(pid)) //nolint:gosec // a process ID
+	p, err := l.Open(int32(pid))
 	if err != nil {
 		return answer{Err: err.Error()}
 	}
@@ -148,7 +148,7 @@ func (n node) start(cmd *exec.Cmd) io.WriteCloser {
 }
 
 func helper(role string, env ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this test's own binary
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(append(os.Environ(), helperEnv+"="+role), env...)
 	return cmd
 }
@@ -294,7 +294,7 @@ func TestAUserCantForgeAPodInACgroupHeWasGiven(t *testing.T) {
 				fmt.Fprintf(&script, "mkdir -p '%[1]s'; for f in cpuset.cpus cpuset.mems; do test -e '%[2]s'/$f && cat '%[2]s'/$f > '%[1]s'/$f || true; done; echo $$ > '%[1]s/cgroup.procs' || true\n", dir+forged, dir)
 			}
 			script.WriteString("echo moved\nread end\n")
-			cmd := exec.Command("/bin/sh", "-c", script.String()) //nolint:gosec // the attacker's script
+			cmd := exec.Command("/bin/sh", "-c", script.String())
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
 			out, err := cmd.StdoutPipe()
 			if err != nil {
@@ -345,7 +345,7 @@ func TestForgedMountsHaveNoEffect(t *testing.T) {
 		fmt.Fprintf(&script, "mount --bind '%s%s' '%s'\n", dir, victim, dir[:strings.LastIndex(dir, "/")])
 	}
 	script.WriteString("echo mounted\nread end\n")
-	cmd := exec.Command(unshare, "-Urm", "/bin/sh", "-c", script.String()) //nolint:gosec // the attacker's script
+	cmd := exec.Command(unshare, "-Urm", "/bin/sh", "-c", script.String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -374,7 +374,7 @@ func TestProcessesThatEnded(t *testing.T) {
 	zombie := helper("wait")
 	in := n.start(zombie)
 	n.move(path, zombie.Process.Pid)
-	held, err := n.locator(n.root).Open(int32(zombie.Process.Pid)) //nolint:gosec // a process ID
+	held, err := n.locator(n.root).Open(int32(zombie.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func TestProcessesThatEnded(t *testing.T) {
 	if err := held.Check(); !errors.Is(err, container.ErrChanged) {
 		t.Errorf("Check of a process that is gone = %v, want ErrChanged", err)
 	}
-	if _, err := n.locator("").Open(int32(zombie.Process.Pid)); !errors.Is(err, container.ErrNotExist) { //nolint:gosec // a process ID
+	if _, err := n.locator("").Open(int32(zombie.Process.Pid)); !errors.Is(err, container.ErrNotExist) {
 		t.Errorf("Open of a process that is gone = %v, want ErrNotExist", err)
 	}
 
@@ -408,7 +408,7 @@ func TestProcessesThatEnded(t *testing.T) {
 func TestAProcessThatMovesMeanwhileIsNotTheCaller(t *testing.T) {
 	n := newNode(t)
 	pid := n.process("/kubepods/pod" + uidU + "/" + idB)
-	p, err := n.locator(n.root).Open(int32(pid)) //nolint:gosec // a process ID
+	p, err := n.locator(n.root).Open(int32(pid))
 	if err != nil {
 		t.Fatal(err)
 	}

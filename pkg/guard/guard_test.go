@@ -11,7 +11,7 @@ import (
 func TestDoReturnsTheErrorOfItsFunction(t *testing.T) {
 	t.Parallel()
 	want := errors.New("sour milk")
-	if got := guard.Do(func() error { return want }); got != want {
+	if got := guard.Do(func() error { return want }); !errors.Is(got, want) {
 		t.Errorf("Do = %v, want %v", got, want)
 	}
 	if got := guard.Do(func() error { return nil }); got != nil {
@@ -19,12 +19,15 @@ func TestDoReturnsTheErrorOfItsFunction(t *testing.T) {
 	}
 }
 
+func nilMap(m map[string]int) error {
+	m["x"] = 1
+	return nil
+}
+
 func TestAPanicIsAnErrorWithItsStackReportedOnce(t *testing.T) {
 	t.Parallel()
 	err := guard.Do(func() error {
-		var m map[string]int
-		m["x"] = 1
-		return nil
+		return nilMap(nil)
 	})
 	p, ok := errors.AsType[*guard.PanicError](err)
 	if !ok {

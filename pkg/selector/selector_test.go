@@ -139,8 +139,13 @@ func TestValuesAreDataAndPassedOnRaw(t *testing.T) {
 func TestSelectorsAreRenderedOnceForAVersionOfAPod(t *testing.T) {
 	t.Parallel()
 	p := &pod.Pod{UID: "u", Containers: []pod.Container{{Name: "c", Type: pod.Regular, ID: "1"}}}
-	if &selector.Pod(p)[0] != &selector.Pod(p)[0] || &selector.Container(p, &p.Containers[0])[0] != &selector.Container(p, &p.Containers[0])[0] {
-		t.Error("selectors were rendered anew")
+	first, second := selector.Pod(p), selector.Pod(p)
+	if &first[0] != &second[0] {
+		t.Error("the pod's selectors were rendered anew")
+	}
+	first, second = selector.Container(p, &p.Containers[0]), selector.Container(p, &p.Containers[0])
+	if &first[0] != &second[0] {
+		t.Error("the container's selectors were rendered anew")
 	}
 	if got := selector.Container(p, &pod.Container{Name: "c"}); got != nil {
 		t.Errorf("selectors of a container of no pod = %v", got)

@@ -84,7 +84,7 @@ func (t *Tree) Make(path string) error {
 		for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 			parent := dir
 			dir = filepath.Join(dir, name)
-			err := os.Mkdir(dir, 0o755) //nolint:gosec // as a kubelet makes them
+			err := os.Mkdir(dir, 0o755)
 			if errors.Is(err, fs.ErrExist) {
 				continue
 			}
@@ -104,7 +104,7 @@ func (t *Tree) Make(path string) error {
 // memory nodes: without any, no process can enter it.
 func inheritCpuset(parent, dir string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		value, err := os.ReadFile(filepath.Join(parent, file)) //nolint:gosec // below a cgroup mount
+		value, err := os.ReadFile(filepath.Join(parent, file))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -1,0 +1,32 @@
+# Each verb is ordinary Go: what it runs can be run without make.
+
+export CGO_ENABLED ?= 0
+GO      ?= go
+LINT    := $(GO) tool -modfile=test/tools/lint/go.mod
+STAMPED := -buildvcs=true -trimpath -ldflags='-s -w'
+
+.DEFAULT_GOAL := help
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/podseal, static, with its version
+	$(GO) build $(STAMPED) -o bin/podseal ./plugin/podseal
+
+test: ## all tests, with the race detector, and with a real SPIRE agent
+	$(GO) run ./test/realstack/cmd/tools spire-agent spire-server >/dev/null
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+demo: build ## SPIRE with podseal on an embedded node: two workloads get their identities, one is refused
+	$(GO) run ./test/demo
+
+e2e: build ## a real kubelet, containerd and SPIRE
+	$(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e
+
+lint: ## gofmt, vet, staticcheck, errorlint, gosec, govulncheck
+	$(GO) run ./test/lint
+
+fuzz: ## each fuzz target for FUZZTIME (default 30s)
+	$(GO) run ./test/fuzz $(or $(FUZZTIME),30s)
+
+.PHONY: help build test demo e2e lint fuzz

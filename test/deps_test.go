@@ -1,0 +1,103 @@
+// Package test holds what is true of the project as a whole.
+package test
+
+import (
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/podseal/podseal/"
+
+// mayImport says which of our packages each of our production packages may
+// import. Imports point one way: what decides knows nothing of what asks.
+var mayImport = map[string][]string{
+	"pkg/guard":      {},
+	"pkg/pod":        {},
+	"pkg/container":  {},
+	"pkg/config":     {"pkg/guard"},
+	"pkg/selector":   {"pkg/pod"},
+	"pkg/kubelet":    {"pkg/guard", "pkg/pod"},
+	"pkg/attest":     {"pkg/container", "pkg/pod", "pkg/selector"},
+	"pkg/setup":      {"pkg/attest", "pkg/config", "pkg/container", "pkg/kubelet"},
+	"plugin":         {"pkg/attest", "pkg/config", "pkg/container", "pkg/guard", "pkg/pod", "pkg/setup"},
+	"plugin/podseal": {"plugin"},
+}
+
+// thirdParty says which modules of others a package may import directly. The
+// packages that are not named use the standard library alone.
+var thirdParty = map[string][]string{
+	"pkg/config":  {"github.com/go-json-experiment/json", "github.com/hashicorp/hcl", "github.com/spiffe/go-spiffe/v2"},
+	"pkg/kubelet": {"github.com/go-json-experiment/json"},
+	"plugin": {"github.com/hashicorp/go-hclog", "github.com/spiffe/go-spiffe/v2", "github.com/spiffe/spire-plugin-sdk",
+		"google.golang.org/grpc", "google.golang.org/protobuf"},
+}
+
+// notLinked must not be reachable from the binary: each would bring a second way
+// of doing what is done here, or more memory than the whole plugin has.
+var notLinked = []string{
+	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "sigs.k8s.io/controller-runtime",
+	"github.com/spiffe/spire/", "net/http/httptest",
+	module + "test", module + "pkg/kubelet/kubelettest", module + "pkg/container/containertest",
+}
+
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, l := range list(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./pkg/...", "./plugin/...") {
+		fields := strings.Fields(l)
+		pkg, imports := strings.TrimPrefix(fields[0], module), fields[1:]
+		if path.Base(pkg) == path.Base(path.Dir(pkg))+"test" {
+			continue // a fake that lives beside what it fakes
+		}
+		allowed, known := mayImport[pkg]
+		if !known {
+			t.Errorf("%s is not in the table of packages: add it with what it may import", pkg)
+			continue
+		}
+		seen[pkg] = true
+		for _, i := range imports {
+			ours, isOurs := strings.CutPrefix(i, module)
+			switch {
+			case isOurs && !slices.Contains(allowed, ours):
+				t.Errorf("%s imports %s", pkg, ours)
+			case !isOurs && strings.Contains(strings.Split(i, "/")[0], ".") &&
+				!slices.ContainsFunc(thirdParty[pkg], func(m string) bool { return i == m || strings.HasPrefix(i, m+"/") }):
+				t.Errorf("%s imports %s", pkg, i)
+			}
+		}
+	}
+	for pkg := range mayImport {
+		if !seen[pkg] {
+			t.Errorf("%s is in the table of packages but is not there", pkg)
+		}
+	}
+}
+
+func TestTheBinaryLinksNoMoreThanItNeeds(t *testing.T) {
+	t.Parallel()
+	deps := list(t, "-deps", "./plugin/podseal")
+	if !slices.Contains(deps, module+"pkg/attest") {
+		t.Fatalf("the list of %d packages is not the binary's", len(deps))
+	}
+	for _, dep := range deps {
+		for _, no := range notLinked {
+			if dep == strings.TrimSuffix(no, "/") || strings.HasPrefix(dep, strings.TrimSuffix(no, "/")+"/") {
+				t.Errorf("the binary links %s", dep)
+			}
+		}
+	}
+}
