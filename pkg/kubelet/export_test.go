@@ -37,3 +37,8 @@ const (
 	MaxRecord = maxRecord
 	MaxList   = maxList
 )
+
+var (
+	FindUID     = findUID
+	TokenExpiry = tokenExpiry
+)
