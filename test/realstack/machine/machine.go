@@ -80,7 +80,10 @@ func Require(t testing.TB) {
 	testenv.Require(t, os.Getenv(roleVar) == roleTest, "needs root for a machine of its own (namespaces and cgroups)")
 }
 
-// Dir is an empty folder with a short path, on disk, that is removed with the machine.
+// HostName is the machine's name; it resolves to 127.0.0.1 there.
+const HostName = "podseal-node"
+
+// Dir is a folder with a short path, on disk, that is removed with the machine.
 func Dir() string { return os.Getenv(dirVar) }
 
 // outside starts the machine, waits for its end and removes what is left.
@@ -134,11 +137,8 @@ func inside() (code int, err error) {
 	if err := enterTrees(os.Getenv(treeVar)); err != nil {
 		return 0, fmt.Errorf("cgroups: %w", err)
 	}
-	if err := syscall.Sethostname([]byte("podseal-node")); err != nil {
-		return 0, fmt.Errorf("host name: %w", err)
-	}
-	if err := loopbackUp(); err != nil {
-		return 0, fmt.Errorf("loopback: %w", err)
+	if err := furnish(); err != nil {
+		return 0, err
 	}
 	env := []string{roleVar + "=" + roleTest}
 	for _, v := range os.Environ() {

@@ -48,7 +48,10 @@ func TestTheMachineIsItsOwn(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(machine.Dir(), "x"), nil, 0o600); err != nil {
 		t.Error(err)
 	}
-	if err := os.Mkdir("/sys/fs/cgroup/memory/kubepods", 0o755); err != nil && os.IsNotExist(err) {
+	if addresses, err := net.DefaultResolver.LookupHost(t.Context(), machine.HostName); err != nil || addresses[0] != "127.0.0.1" {
+		t.Errorf("the machine's own name: %q, %v", addresses, err)
+	}
+	if err := os.WriteFile("/proc/sys/kernel/panic", []byte("77"), 0o644); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,87 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// private are folders that a node's programs write to wherever they are told to
+// keep their state: sockets and runc's records, and the kubelet's links to logs.
+var private = []string{"/run", "/var/log"}
+
+// tunables are the kernel's settings that a kubelet changes. They belong to the
+// whole kernel, not to a namespace: the machine has files in their place.
+var tunables = []string{
+	"vm/overcommit_memory", "vm/panic_on_oom",
+	"kernel/panic", "kernel/panic_on_oops",
+	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+}
+
+// furnish gives the machine its name, its network and its own copies of what its
+// programs may write to. The mounts must be private and /proc mounted already.
+func furnish() error {
+	if err := unix.Sethostname([]byte(HostName)); err != nil {
+		return fmt.Errorf("host name: %w", err)
+	}
+	if err := loopbackUp(); err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	for _, dir := range private {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+			return fmt.Errorf("mount %s: %w", dir, err)
+		}
+	}
+	if err := cover("/etc/hosts", "127.0.0.1 localhost "+HostName+"\n"); err != nil {
+		return err
+	}
+	for _, name := range tunables {
+		path := filepath.Join("/proc/sys", name)
+		value, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = cover(path, string(value))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cover puts a file with that content in the place of another.
+func cover(path, content string) error {
+	own := filepath.Join(Dir(), "covers", strings.ReplaceAll(path, "/", "_"))
+	if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(own, []byte(content), 0o644); err != nil {
+		return err
+	}
+	if err := unix.Mount(own, path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("cover %s: %w", path, err)
+	}
+	return nil
+}
+
+// loopbackUp is all the network there is.
+func loopbackUp() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
+}
