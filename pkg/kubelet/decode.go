@@ -201,9 +201,10 @@ func (a *answer) items() error {
 		return errNoItems
 	}
 	// encoding/json writes a nil slice as null.
+	at := a.offset()
 	v, whole, err := a.value(len("null"))
 	if err == nil && (!whole || string(v) != "null") {
-		err = a.unexpected("an array or null", c)
+		err = fmt.Errorf("expected an array or null at byte %d", at)
 	}
 	return err
 }
