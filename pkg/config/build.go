@@ -13,6 +13,7 @@ const (
 	defaultReloadInterval    = time.Minute
 	defaultCAPath            = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 	defaultTokenPath         = "/var/run/secrets/kubernetes.io/serviceaccount/token" // #nosec G101 -- a path, not a token
+	requestTimeout           = 10 * time.Second                                      // of one request to the kubelet
 	defaultNodeNameEnv       = "MY_NODE_NAME"
 	defaultPodUIDEnv         = "MY_POD_UID"
 )
@@ -137,7 +138,10 @@ func (b *builder) attestTimeout() {
 		b.problem("max_poll_attempts", "max_poll_attempts: %d times %v is longer than a duration can be; use less, or set attest_timeout", attempts, interval)
 		return
 	}
-	b.config.AttestTimeout = time.Duration(attempts) * interval
+	// Attempts that are few and close mean "fail soon when the container is not
+	// there". They did not mean, with the built-in attestor, that the kubelet has to
+	// answer as fast: a request may take the 10 s that it may always take.
+	b.config.AttestTimeout = max(time.Duration(attempts)*interval, requestTimeout)
 }
 
 func (b *builder) cgroupRoot() {

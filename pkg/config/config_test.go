@@ -79,7 +79,12 @@ func TestParse(t *testing.T) {
 		{name: "attempts and interval", text: "max_poll_attempts = 3\npoll_retry_interval = \"2s\"", want: func(c *config.Config) {
 			c.MaxPollAttempts = 3
 			c.PollRetryInterval, c.Kubelet.Interval = 2*time.Second, 2*time.Second
-			c.AttestTimeout = 6 * time.Second
+			c.AttestTimeout = 10 * time.Second
+		}},
+		{name: "more attempts and interval", text: "max_poll_attempts = 30\npoll_retry_interval = \"2s\"", want: func(c *config.Config) {
+			c.MaxPollAttempts = 30
+			c.PollRetryInterval, c.Kubelet.Interval = 2*time.Second, 2*time.Second
+			c.AttestTimeout = time.Minute
 		}},
 		{name: "attempts, interval and reload of zero are the defaults", text: "max_poll_attempts = 0\npoll_retry_interval = \"0s\"\nreload_interval = 0"},
 		{name: "attempts, interval and reload below zero are the defaults", text: "max_poll_attempts = -1\npoll_retry_interval = \"-1s\"\nreload_interval = \"-1s\""},

@@ -181,7 +181,7 @@ var schema = []key{
 		},
 	},
 	{
-		name: "attest_timeout", kind: durationKind, byDefault: "`max_poll_attempts` x `poll_retry_interval`", added: true,
+		name: "attest_timeout", kind: durationKind, byDefault: "`max_poll_attempts` x `poll_retry_interval`, at least `10s`", added: true,
 		meaning: "How long one attestation may take in all. 0 for the default.",
 		errors:  []string{"unable to parse attest timeout: ...", "attest_timeout: ... is negative"},
 	},
