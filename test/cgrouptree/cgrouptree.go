@@ -4,6 +4,7 @@
 package cgrouptree
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -130,6 +131,15 @@ func (t *Tree) Add(path string, pid int) error {
 		}
 	}
 	return nil
+}
+
+// Hierarchies returns the names of the tree's hierarchies, "v2" for that one.
+func (t *Tree) Hierarchies() []string {
+	var names []string
+	for _, h := range t.hierarchies {
+		names = append(names, cmp.Or(h.Name, "v2"))
+	}
+	return names
 }
 
 // Dirs returns the directories of the cgroup, one for each hierarchy.
