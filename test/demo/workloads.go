@@ -154,7 +154,8 @@ func (n *node) run(ctx context.Context, socket string, w workloadSpec) (a answer
 
 // printTable prints what the workloads got and why.
 func printTable(w io.Writer, results []result) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WORKLOAD\tPOD\tSELECTORS THAT MATTERED\tSPIFFE ID OR REFUSAL")
 	for _, r := range results {
 		outcome, mattered := r.ID, r.selectors
@@ -169,10 +170,13 @@ func printTable(w io.Writer, results []result) {
 				fmt.Fprintf(t, "%s\t%s/%s\t%s\t%s\n", r.name, r.namespace, r.pod(), s, outcome)
 				continue
 			}
-			fmt.Fprintf(t, "\t\t%s\n", s)
+			fmt.Fprintf(t, "\t\t%s\t\n", s)
 		}
 	}
 	t.Flush()
+	for l := range strings.Lines(table.String()) {
+		fmt.Fprintln(w, strings.TrimRight(l, " \n"))
+	}
 }
 
 // judge is nil if every workload got what it should, and for podseal's reasons:
