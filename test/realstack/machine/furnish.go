@@ -15,6 +15,10 @@ import (
 // keep their state: sockets and runc's records, and the kubelet's links to logs.
 var private = []string{"/run", "/var/log"}
 
+// layered are folders that a node's programs read from and, some of them without
+// being asked, make folders in: there the machine writes to a layer of its own.
+var layered = []string{"/etc", "/opt", "/var/lib"}
+
 // tunables are the kernel's settings that a kubelet changes. They belong to the
 // whole kernel, not to a namespace: the machine has files in their place.
 var tunables = []string{
@@ -37,7 +41,10 @@ func furnish() error {
 			return fmt.Errorf("mount %s: %w", dir, err)
 		}
 	}
-	if err := cover("/etc/hosts", "127.0.0.1 localhost "+HostName+"\n"); err != nil {
+	if err := layer(); err != nil {
+		return err
+	}
+	if err := os.WriteFile("/etc/hosts", []byte("127.0.0.1 localhost "+HostName+"\n"), 0o644); err != nil {
 		return err
 	}
 	for _, name := range tunables {
@@ -51,6 +58,30 @@ func furnish() error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// layer puts an overlay over each of the layered folders. What is written is kept
+// in memory: a folder on disk may be part of an overlay itself, and then can't.
+func layer() error {
+	memory := filepath.Join(Dir(), "layers")
+	if err := os.Mkdir(memory, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", memory, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		return fmt.Errorf("mount %s: %w", memory, err)
+	}
+	for _, dir := range layered {
+		own := filepath.Join(memory, strings.ReplaceAll(dir, "/", "_"))
+		upper, work := filepath.Join(own, "upper"), filepath.Join(own, "work")
+		if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+			return err
+		}
+		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, upper, work)
+		if err := unix.Mount("overlay", dir, "overlay", 0, options); err != nil {
+			return fmt.Errorf("layer over %s: %w", dir, err)
 		}
 	}
 	return nil

@@ -42,11 +42,14 @@ const (
 	prefix = "podseal-test-"
 )
 
-// Main runs the test binary's tests in a machine of their own. prepare is called
-// before that, outside: there the network is, and so what has to be fetched or
-// built; what it returns is added to the tests' environment. Without root there is
-// no such machine, and each test says so through Require.
-func Main(run func() int, prepare func(context.Context) (env []string, err error)) int {
+// Prepare is called before the machine starts, outside of it: there the network
+// is, and so what has to be fetched or built. dir is the machine's Dir; what
+// Prepare returns is added to the tests' environment.
+type Prepare func(ctx context.Context, dir string) (env []string, err error)
+
+// Main runs the test binary's tests in a machine of their own. Without root there
+// is no such machine, and each test says so through Require.
+func Main(run func() int, prepare Prepare) int {
 	switch os.Getenv(roleVar) {
 	case roleTest:
 		return run()
@@ -59,11 +62,7 @@ func Main(run func() int, prepare func(context.Context) (env []string, err error
 	// ^C reaches this process and the inner ones together; this one stays to clean up.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	env, err := prepare(ctx)
-	if err != nil {
-		return report(0, err)
-	}
-	return report(outside(ctx, env))
+	return report(outside(ctx, prepare))
 }
 
 func report(code int, err error) int {
@@ -87,7 +86,7 @@ const HostName = "podseal-node"
 func Dir() string { return os.Getenv(dirVar) }
 
 // outside starts the machine, waits for its end and removes what is left.
-func outside(ctx context.Context, env []string) (code int, err error) {
+func outside(ctx context.Context, prepare Prepare) (code int, err error) {
 	hierarchies, err := cgroupHierarchies()
 	if err != nil {
 		return 0, err
@@ -98,6 +97,10 @@ func outside(ctx context.Context, env []string) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	env, err := prepare(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
 	tree := filepath.Base(dir)
 	defer func() { err = errors.Join(err, removeTrees(hierarchies, tree)) }()
 	if err := makeTrees(hierarchies, tree); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(machine.Main(m.Run, func(context.Context) ([]string, error) {
+	os.Exit(machine.Main(m.Run, func(context.Context, string) ([]string, error) {
 		return []string{"PREPARED=yes"}, nil
 	}))
 }
@@ -50,6 +50,11 @@ func TestTheMachineIsItsOwn(t *testing.T) {
 	}
 	if addresses, err := net.DefaultResolver.LookupHost(t.Context(), machine.HostName); err != nil || addresses[0] != "127.0.0.1" {
 		t.Errorf("the machine's own name: %q, %v", addresses, err)
+	}
+	for _, dir := range []string{"/var/lib/podseal-test", "/opt/podseal-test", "/etc/podseal-test", "/run/podseal-test"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := os.WriteFile("/proc/sys/kernel/panic", []byte("77"), 0o644); err != nil {
 		t.Error(err)
