@@ -25,3 +25,6 @@ func Resolve(process, agent, outer, root, ownPodUID string) (Ref, error) {
 	ref, _, err := resolve(lines, o, names)
 	return ref, err
 }
+
+// ParseStat is parseStat.
+var ParseStat = parseStat

@@ -43,3 +43,18 @@ func FuzzResolve(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseStat: a process chooses its name, and whatever it is the fields behind
+// it are read as what they are.
+func FuzzParseStat(f *testing.F) {
+	for _, name := range []string{"sh", "evil) Z 1 (", "a\nb", "(((", ")))", ""} {
+		f.Add(name, "garbage "+name)
+	}
+	f.Fuzz(func(t *testing.T, name, garbage string) {
+		state, start, err := container.ParseStat("42 (" + name + ") S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1000 100 0\n")
+		if state != "S" || start != 4711 || err != nil {
+			t.Errorf("name %q: state %q, start %d, %v", name, state, start, err)
+		}
+		_, _, _ = container.ParseStat(garbage)
+	})
+}
