@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,3 +43,8 @@ var (
 	FindUID     = findUID
 	TokenExpiry = tokenExpiry
 )
+
+// NewBoundedReader is what bodies are read through.
+func NewBoundedReader(ctx context.Context, r io.Reader, left int64) io.Reader {
+	return &boundedReader{ctx, r, left}
+}

@@ -66,6 +66,7 @@ type Server struct {
 	faults    []scripted
 	stats     Stats
 	inFlight  int
+	open      int
 }
 
 // Stats is what a server has seen.
@@ -270,6 +271,13 @@ func (s *Server) Stats() Stats {
 	return stats
 }
 
+// Open is how many connections there are now.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}
+
 // SetPods replaces all pods. A pod without a UID, or two with the same, are no
 // list that a kubelet would have.
 func (s *Server) SetPods(pods ...*corev1.Pod) error {
@@ -324,12 +332,29 @@ type countingListener struct {
 
 func (l countingListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if err == nil {
-		l.server.mu.Lock()
-		l.server.stats.Connections++
-		l.server.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	l.server.mu.Lock()
+	defer l.server.mu.Unlock()
+	l.server.stats.Connections++
+	l.server.open++
+	return &countedConn{Conn: c, server: l.server}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	server *Server
+	once   sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() {
+		c.server.mu.Lock()
+		defer c.server.mu.Unlock()
+		c.server.open--
+	})
+	return c.Conn.Close()
 }
 
 // wait ends early when the client leaves.

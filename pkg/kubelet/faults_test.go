@@ -1,0 +1,420 @@
+package kubelet_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/podseal/podseal/pkg/kubelet"
+	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
+)
+
+// expectation is what an error must be and say.
+type expectation struct {
+	kind  string // RequestError, StatusError or ResponseError
+	final bool
+	limit bool
+	words []string // the first is the beginning
+}
+
+func (e expectation) check(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	_, request := errors.AsType[*kubelet.RequestError](err)
+	_, status := errors.AsType[*kubelet.StatusError](err)
+	_, response := errors.AsType[*kubelet.ResponseError](err)
+	if got := map[string]bool{"RequestError": request, "StatusError": status, "ResponseError": response}; !got[e.kind] {
+		t.Errorf("error is %v, want a %s", got, e.kind)
+	}
+	if got := isFinal(err); got != e.final {
+		t.Errorf("is it final? %t", got)
+	}
+	if got := errors.Is(err, kubelet.ErrLimit); got != e.limit {
+		t.Errorf("is it a limit? %t", got)
+	}
+	if !strings.HasPrefix(err.Error(), e.words[0]) {
+		t.Errorf("error does not begin with %q", e.words[0])
+	}
+	for _, w := range e.words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error does not say %q", w)
+		}
+	}
+	if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		t.Errorf("error holds control characters: %q", err)
+	}
+	if t.Failed() {
+		t.Logf("error: %v", err)
+	}
+}
+
+func isFinal(err error) bool {
+	f, ok := errors.AsType[interface {
+		error
+		Final() bool
+	}](err)
+	return ok && f.Final()
+}
+
+func TestFaultsOfTheKubelet(t *testing.T) {
+	t.Parallel()
+	const (
+		request = "unable to perform request: "
+		status  = "unexpected status code on pods response: "
+		parse   = "unable to parse kubelet response: "
+		invalid = "invalid kubelet response: "
+	)
+	for name, c := range map[string]struct {
+		fault kubelettest.Fault
+		want  expectation
+	}{
+		"401": {kubelettest.Status(401, "Unauthorized"), expectation{kind: "StatusError",
+			words: []string{status + "401 Unauthorized: ", "token refused, or the kubelet can't reach the API server", "token_path"}}},
+		"403": {kubelettest.Status(403, "Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"), expectation{kind: "StatusError", final: true,
+			words: []string{status + "403 Forbidden (user=x, verb=get, resource=nodes, subresource(s)=[pods proxy]): ", "`nodes/pods`", "`nodes/proxy`", "`get`", "ClusterRole"}}},
+		"404": {kubelettest.Status(404, ""), expectation{kind: "StatusError", words: []string{status + "404: ", "kubelet_secure_port"}}},
+		"429": {kubelettest.Status(429, "slow down"), expectation{kind: "StatusError", words: []string{status + "429 slow down"}}},
+		"500": {kubelettest.Status(500, "oh\x1b[31m no\nline\u202e \xff\ufffd"), expectation{kind: "StatusError", words: []string{status + `500 oh\x1b[31m no\nline\u202e \xff` + "\ufffd"}}},
+		"503": {kubelettest.Status(503, ""), expectation{kind: "StatusError", words: []string{status + "503"}}},
+		"204": {func(_ *kubelettest.Server, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, expectation{kind: "StatusError", words: []string{status + "204"}}},
+		"an endless error": {func(_ *kubelettest.Server, w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(500)
+			for _, err := w.Write(nil); err == nil; {
+				_, err = io.WriteString(w, strings.Repeat("e", 1000))
+			}
+		}, expectation{kind: "StatusError", words: []string{status + "500 eeee"}}},
+		"redirect": {kubelettest.Redirect("https://127.0.0.1:1/pods?\"x\""), expectation{kind: "StatusError", words: []string{status + "302", "redirects are not followed", "127.0.0.1:1/pods"}}},
+
+		"garbage":   {kubelettest.Garbage(), expectation{kind: "ResponseError", words: []string{parse}}},
+		"nothing":   {kubelettest.Body(""), expectation{kind: "ResponseError", words: []string{parse, "breaks off after 0 bytes"}}},
+		"truncated": {kubelettest.Truncated(), expectation{kind: "ResponseError", words: []string{parse, "breaks off after"}}},
+		"cut":       {kubelettest.Cut(), expectation{kind: "ResponseError", words: []string{parse, "breaks off after"}}},
+		"no object": {kubelettest.Body("[]"), expectation{kind: "ResponseError", words: []string{invalid + "expected an object"}}},
+		"no items":  {kubelettest.Body(`{"kind":"Status"}`), expectation{kind: "ResponseError", words: []string{invalid + "expected an items array"}}},
+		"gzip":      {kubelettest.Gzip(), expectation{kind: "ResponseError", words: []string{invalid, `content encoding "gzip"`, "not asked for"}}},
+		"dropped":   {kubelettest.Drop(), expectation{kind: "RequestError", words: []string{request, "closed the connection without an answer"}}},
+		"said 2 GiB": {func(_ *kubelettest.Server, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "2147483648")
+			_, _ = w.Write([]byte("{"))
+		},
+			expectation{kind: "ResponseError", limit: true, words: []string{invalid, "longer than 1 GiB"}}},
+		"endless headers": {func(_ *kubelettest.Server, w http.ResponseWriter, _ *http.Request) {
+			for i := range 2000 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("h", 100))
+			}
+		}, expectation{kind: "RequestError", words: []string{request}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t, kubelettest.Options{})
+			if err := n.SetPods(webPods(3)...); err != nil {
+				t.Fatal(err)
+			}
+			n.Inject(-1, c.fault)
+			client := n.client(t)
+			_, err := client.Next(t.Context(), time.Time{})
+			c.want.check(t, err)
+			checkNoToken(t, n, err)
+			if other := n.Stats().Other; other != 0 {
+				t.Errorf("%d requests for something else", other)
+			}
+
+			n.Heal()
+			if x, err := client.Next(t.Context(), time.Time{}); err != nil || x.Len() != 3 {
+				t.Errorf("after it was healed: %v, %v", x, err)
+			}
+		})
+	}
+}
+
+// checkNoToken makes sure that the token is nowhere to be read.
+func checkNoToken(t *testing.T, n *node, err error) {
+	t.Helper()
+	b, readErr := os.ReadFile(n.files.Token)
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	if token := strings.TrimSpace(string(b)); token != "" && (strings.Contains(err.Error(), token) || strings.Contains(n.logs.String(), token)) {
+		t.Error("the token is in the error or in the log")
+	}
+}
+
+func TestAnEmptyNode(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{})
+	if x, err := n.client(t).Next(t.Context(), time.Time{}); err != nil || x.Len() != 0 {
+		t.Errorf("%v, %v", x, err)
+	}
+}
+
+func TestAnUnavailableKubeletIsAskedAgainOnce(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{})
+	n.Inject(1, kubelettest.Status(503, "starting"))
+	c := n.client(t)
+	if _, err := c.Next(t.Context(), time.Time{}); err == nil {
+		t.Error("no error")
+	}
+	if _, err := c.Next(t.Context(), time.Time{}); err != nil {
+		t.Error(err)
+	}
+	if got := n.Stats().Requests; got != 2 {
+		t.Errorf("%d requests, want 2", got)
+	}
+}
+
+func TestASlowKubeletIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{})
+	n.Inject(1, kubelettest.Slow(300*time.Millisecond))
+	if _, err := n.client(t).Next(t.Context(), time.Time{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// These take ten seconds each, at the same time.
+func TestAKubeletThatHangs(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	const read = "unable to read pods response: "
+	for name, c := range map[string]struct {
+		fault kubelettest.Fault
+		want  expectation
+	}{
+		"before its answer": {kubelettest.Hang(), expectation{kind: "RequestError",
+			words: []string{"unable to perform request: no complete answer within 10s: 127.0.0.1:", "slow or stuck"}}},
+		"in its answer": {kubelettest.HangInBody(), expectation{kind: "RequestError",
+			words: []string{read + "no complete answer within 10s: the kubelet at 127.0.0.1:", "bytes by then"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t, kubelettest.Options{})
+			if err := n.SetPods(webPods(3)...); err != nil {
+				t.Fatal(err)
+			}
+			n.Inject(-1, c.fault)
+			began := time.Now()
+			_, err := n.client(t).Next(t.Context(), time.Time{})
+			c.want.check(t, err)
+			if took := time.Since(began); took < 9*time.Second || took > 100*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+	t.Run("and whose callers leave", func(t *testing.T) {
+		t.Parallel()
+		n := newNode(t, kubelettest.Options{})
+		n.Inject(1, kubelettest.Hang())
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := n.client(t).Next(ctx, time.Time{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// The answer ends at 1 GiB or after 10 s, whichever comes first.
+func TestAnEndlessAnswer(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	n := newNode(t, kubelettest.Options{Plain: true})
+	n.Inject(-1, kubelettest.Endless())
+	_, err := n.client(t).Next(t.Context(), time.Time{})
+	if !errors.Is(err, kubelet.ErrLimit) && !strings.HasPrefix(fmt.Sprint(err), "unable to read pods response: no complete answer within 10s") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestMoreThanAGigabyteIsALimit(t *testing.T) {
+	t.Parallel()
+	r := kubelet.NewBoundedReader(t.Context(), strings.NewReader(`{"items":[]}    `), 14)
+	_, err := quietDecoder().Decode(r, time.Time{})
+	expectation{kind: "ResponseError", limit: true, words: []string{"invalid kubelet response: limit exceeded: it is longer than 1 GiB"}}.check(t, err)
+	r = kubelet.NewBoundedReader(t.Context(), strings.NewReader(`{"items":[]}`), 12)
+	if _, err := quietDecoder().Decode(r, time.Time{}); err != nil {
+		t.Errorf("exactly as much as is allowed: %v", err)
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	for _, plain := range []bool{false, true} {
+		n := newNode(t, kubelettest.Options{Plain: plain})
+		n.Stop()
+		c := n.client(t)
+		_, err := c.Next(t.Context(), time.Time{})
+		key := map[bool]string{false: "kubelet_secure_port", true: "kubelet_read_only_port"}[plain]
+		expectation{kind: "RequestError", words: []string{"unable to perform request: ", "connection refused", fmt.Sprint("127.0.0.1:", n.Port()), key, "hostNetwork"}}.check(t, err)
+		if err := n.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Next(t.Context(), time.Time{}); err != nil {
+			t.Errorf("after it came back: %v", err)
+		}
+	}
+}
+
+func TestARestartedKubeletIsReachedAgain(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{})
+	c := n.client(t)
+	for range 3 {
+		if _, err := c.Next(t.Context(), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(n.cfg.Interval)
+		n.Stop()
+		if err := n.Resume(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestANameThatIsUnknown(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{})
+	n.cfg.NodeName = "no-such-node.invalid"
+	_, err := n.client(t).Next(t.Context(), time.Time{})
+	expectation{kind: "RequestError", words: []string{"unable to perform request: ", `"no-such-node.invalid"`, "node_name", "node_name_env", "MY_NODE_NAME"}}.check(t, err)
+}
+
+func TestThePortSpeaksTheOtherProtocol(t *testing.T) {
+	t.Parallel()
+	t.Run("HTTP on the secure port", func(t *testing.T) {
+		t.Parallel()
+		n := newNode(t, kubelettest.Options{Plain: true})
+		n.cfg.Secure = true
+		_, err := n.client(t).Next(t.Context(), time.Time{})
+		expectation{kind: "RequestError", words: []string{"unable to perform request: ", "does not speak TLS", "kubelet_read_only_port"}}.check(t, err)
+	})
+	t.Run("TLS on the read-only port", func(t *testing.T) {
+		t.Parallel()
+		n := newNode(t, kubelettest.Options{})
+		n.cfg.Secure = false
+		_, err := n.client(t).Next(t.Context(), time.Time{})
+		expectation{kind: "StatusError", words: []string{"unexpected status code on pods response: 400 ", "kubelet_secure_port"}}.check(t, err)
+	})
+	t.Run("TLS of another make on the read-only port", func(t *testing.T) {
+		t.Parallel()
+		l := listen(t, func(c net.Conn) { _, _ = c.Write([]byte("\x15\x03\x01\x00\x02\x02\x16")) })
+		cfg := kubelet.Config{Port: l, Interval: time.Millisecond}
+		c, err := kubelet.New(cfg, kubelet.NewGate(), newLogs(t).logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Next(t.Context(), time.Time{})
+		expectation{kind: "RequestError", words: []string{"unable to perform request: ", "kubelet_secure_port"}}.check(t, err)
+	})
+	t.Run("a port that hangs up", func(t *testing.T) {
+		t.Parallel()
+		n := newNode(t, kubelettest.Options{})
+		n.cfg.Port = listen(t, func(net.Conn) {})
+		_, err := n.client(t).Next(t.Context(), time.Time{})
+		expectation{kind: "RequestError", words: []string{"unable to perform request: ", "closed the connection without an answer"}}.check(t, err)
+	})
+}
+
+// listen serves each connection by one call.
+func listen(t *testing.T, serve func(net.Conn)) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, 1024)
+			_, _ = c.Read(buf)
+			serve(c)
+			c.Close()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestNothingIsSentThatShouldNotBe(t *testing.T) {
+	// The environment's proxies are not for the kubelet.
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	t.Setenv("NO_PROXY", "")
+	n := newNode(t, kubelettest.Options{})
+	n.cfg.NodeName = "localhost"
+	c := n.client(t)
+	if _, err := c.Next(t.Context(), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	for name := range n.Stats().Header {
+		if name != "Accept" && name != "User-Agent" {
+			t.Errorf("header %s is sent", name)
+		}
+	}
+}
+
+func TestThePlainPortGetsNoCredentials(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{Plain: true})
+	n.cfg.NodeName, n.cfg.ServerName = "no-such-node.invalid", "nor-this.invalid" // not for this port
+	n.cfg.TokenPath, n.cfg.CAPath = filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "none")
+	sent := make(chan string, 1)
+	n.Inject(1, func(_ *kubelettest.Server, w http.ResponseWriter, r *http.Request) {
+		sent <- r.Header.Get("Authorization")
+		_, _ = io.WriteString(w, `{"items":null}`)
+	})
+	if _, err := n.client(t).Next(t.Context(), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-sent; got != "" {
+		t.Errorf("Authorization: %s", got)
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{})
+	pair, err := n.Client(kubelettest.Leaf{CommonName: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := tls.X509KeyPair(pair.Certificate, pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{key}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}) // #nosec G402 -- this is what is refused
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*tls.Conn).Handshake()
+			c.Close()
+		}
+	}()
+	n.cfg.Port = l.Addr().(*net.TCPAddr).Port
+	_, err = n.client(t).Next(t.Context(), time.Time{})
+	expectation{kind: "RequestError", words: []string{"unable to perform request: ", "protocol version"}}.check(t, err)
+}
