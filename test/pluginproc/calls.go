@@ -29,6 +29,6 @@ func (p *Process) MustConfigure(t testing.TB, s Settings) {
 
 // Selectors attests a process.
 func (p *Process) Selectors(ctx context.Context, pid int) ([]string, error) {
-	resp, err := p.Attest(ctx, &workloadattestorv1.AttestRequest{Pid: int32(pid)}) //nolint:gosec // a process ID
+	resp, err := p.Attest(ctx, &workloadattestorv1.AttestRequest{Pid: int32(pid)})
 	return resp.GetSelectorValues(), err
 }

@@ -31,7 +31,7 @@ func play(role string, args []string) error {
 }
 
 func helper(role string, args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", args...) //nolint:gosec // this very test
+	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), roleEnv+"="+role)
 	return cmd
 }
@@ -52,7 +52,7 @@ func (p *Process) Cover(t testing.TB, file, content string) {
 func cover(namespace, with, file string) error {
 	// A mount namespace is the thread's; nothing else runs in this process.
 	runtime.LockOSThread()
-	ns, err := os.Open(namespace) //nolint:gosec // the plugin's
+	ns, err := os.Open(namespace)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,8 +25,9 @@ type Node struct {
 	// CgroupRoot is the kubelet's --cgroup-root, a clean absolute path.
 	CgroupRoot string
 
-	t    testing.TB
-	tree *cgrouptree.Tree
+	t         testing.TB
+	tree      *cgrouptree.Tree
+	processes map[int]func() // by ID, what ends them
 }
 
 var nodes atomic.Int64
@@ -57,6 +59,7 @@ func NewNode(t testing.TB, o kubelettest.Options) *Node {
 		CgroupRoot: fmt.Sprintf("/podsealtest-%d-%d", os.Getpid(), nodes.Add(1)),
 		t:          t,
 		tree:       tree,
+		processes:  make(map[int]func()),
 	}
 }
 
@@ -129,12 +132,17 @@ func (n *Node) start(cmd *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
-	n.t.Cleanup(func() {
+	end := sync.OnceFunc(func() {
 		_ = in.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	n.processes[cmd.Process.Pid] = end
+	n.t.Cleanup(end)
 }
+
+// End ends a process of the node's and waits for it.
+func (n *Node) End(pid int) { n.processes[pid]() }
 
 // Ended returns the ID of a process that has ended and was waited for.
 func Ended(t testing.TB) (pid int) {

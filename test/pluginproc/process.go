@@ -71,7 +71,7 @@ func Launch(t testing.TB, o Options) (*Process, error) {
 	if checksum == nil {
 		checksum = sum(t, path)
 	}
-	cmd := exec.Command(path) //nolint:gosec // it was built above
+	cmd := exec.Command(path)
 	cmd.Env = environment(o.Env)
 	// It ends with the test binary, however that ends.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -98,7 +98,7 @@ func Launch(t testing.TB, o Options) (*Process, error) {
 
 func sum(t testing.TB, path string) []byte {
 	t.Helper()
-	f, err := os.Open(path) //nolint:gosec // the binary
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
