@@ -167,7 +167,7 @@ func (b *builder) ownPodUID() {
 	}
 	b.config.OwnPodUID = b.env(name)
 	if b.config.OwnPodUID == "" {
-		b.warn(key + ": the environment has no " + name + ", so processes in the agent's own pod are not attested")
+		b.warn(key + ": the environment has no " + name + ", so a process in the agent's own pod is sought in all pods, by its container's ID")
 	}
 }
 

@@ -224,7 +224,7 @@ func TestParse(t *testing.T) {
 		{name: "own pod", env: map[string]string{"MY_POD_UID": "u-1"}, want: func(c *config.Config) { c.OwnPodUID = "u-1" }},
 		{name: "own pod by another variable", text: `pod_uid_env = "UID"`, env: map[string]string{"MY_POD_UID": "u-1", "UID": "u-2"}, want: func(c *config.Config) { c.OwnPodUID = "u-2" }},
 		{name: "own pod by a variable that is empty", text: `pod_uid_env = "UID"`, env: map[string]string{"MY_POD_UID": "u-1"}, want: func(c *config.Config) {
-			c.Warnings = []string{"pod_uid_env: the environment has no UID, so processes in the agent's own pod are not attested"}
+			c.Warnings = []string{"pod_uid_env: the environment has no UID, so a process in the agent's own pod is sought in all pods, by its container's ID"}
 		}},
 	} {
 		want := defaults()
