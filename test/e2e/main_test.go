@@ -5,7 +5,10 @@
 // pods. It builds everything that it needs but runc, which it installs from
 // Debian's packages, and runs in a machine of its own (package machine).
 //
-//	go test -tags e2e -count=1 -v ./test/e2e
+//	go test -tags e2e -count=1 -timeout 30m -v ./test/e2e
+//
+// The first run builds SPIRE, a kubelet and containerd, which takes some 12 minutes;
+// later ones take half a minute.
 package e2e_test
 
 import (
