@@ -61,9 +61,6 @@ var tools = map[string]tool{
 	},
 }
 
-// ErrNoCompiler is returned where a tool needs a C compiler and there is none.
-var ErrNoCompiler = errors.New("spire-server keeps its data in SQLite, which is C: install a C compiler (Debian: apt-get install gcc libc6-dev)")
-
 // Build returns the path of each named tool, after building those that are not
 // in the cache yet. It tells progress what it is doing, if that takes time. Two
 // callers at once, in one process or in several, build each tool once.
@@ -155,8 +152,8 @@ func (b builder) compile(ctx context.Context, t tool, module, path, line string)
 	cgo := "CGO_ENABLED=0"
 	if t.cgo {
 		cgo = "CGO_ENABLED=1"
-		if !hasCompiler(ctx) {
-			return ErrNoCompiler
+		if err := InstallCompiler(ctx, b.progress); err != nil {
+			return err
 		}
 	}
 	out := path + ".building" // the lock makes it ours; what is there was left by a build that was killed
