@@ -120,18 +120,20 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.ctx.Err() != nil {
 		return 0, context.Cause(b.ctx)
 	}
-	if b.left <= 0 {
-		// Exactly maxResponse bytes are still an answer.
-		if n, err := io.ReadFull(b.r, make([]byte, 1)); n == 0 {
-			return 0, err
-		}
-		return 0, errTooLong
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
+	// One byte beyond the bound tells an answer that is too long from one that
+	// is just as long as it may be.
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
 	}
 	n, err := b.r.Read(p)
-	b.left -= int64(n)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errTooLong
+	}
+	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() != nil {
+		// The connection was closed because the time was up, and the error may
+		// be about the connection.
+		err = context.Cause(b.ctx)
+	}
 	return n, err
 }
 
