@@ -25,8 +25,8 @@ const (
 	brokerClientA = brokers + `[spiffe://example.org/a].pod_reference_scope must be "cluster" when disable_kubelet_client is true`
 )
 
-// broker is an experimental block with these brokers.
-func broker(policy string, entries ...settings) settings {
+// brokerBlock is an experimental block with these brokers.
+func brokerBlock(policy string, entries ...settings) settings {
 	b := settings{"access_policy": policy}
 	if entries != nil {
 		b["brokers"] = entries
@@ -73,20 +73,20 @@ var refused = []struct {
 	{"no kubelet client and a variable", settings{"disable_kubelet_client": true, "node_name_env": "N"}, []string{"disable_kubelet_client cannot be used with node_name_env", notYetClient}},
 	{"no kubelet client and a name", settings{"disable_kubelet_client": true, "node_name": "n"}, []string{"disable_kubelet_client cannot be used with node_name", notYetClient}},
 	{"no kubelet client and a reload interval", settings{"disable_kubelet_client": true, "reload_interval": "1m"}, []string{"disable_kubelet_client cannot be used with reload_interval", notYetClient}},
-	{"no kubelet client and a broker of the node", broker("permissive", settings{"id": "spiffe://example.org/a"}).With(settings{"disable_kubelet_client": true}), []string{brokerClientA, notYetClient}},
+	{"no kubelet client and a broker of the node", brokerBlock("permissive", settings{"id": "spiffe://example.org/a"}).With(settings{"disable_kubelet_client": true}), []string{brokerClientA, notYetClient}},
 
-	{"broker without policy", broker("", settings{"id": "spiffe://example.org/a"}), []string{"experimental.broker.access_policy: must be specified as one of [permissive, enforced]"}},
-	{"broker with another policy", broker("no", settings{"id": "spiffe://example.org/a"}), []string{`experimental.broker.access_policy: unsupported value "no"; must be one of [permissive, enforced]`}},
-	{"enforced", broker("enforced", settings{"id": "spiffe://example.org/a"}), []string{notYetPolicy}},
-	{"no brokers", broker("permissive"), []string{brokers + ": at least one broker is required"}},
-	{"empty brokers", broker("permissive", []settings{}...), []string{brokers + ": at least one broker is required"}},
-	{"broker without ID", broker("permissive", settings{"pod_reference_scope": "agent_node"}), []string{brokers + "[0].id: must be specified"}},
-	{"broker without SPIFFE ID", broker("permissive", settings{"id": "x"}), []string{brokers + "[x].id: scheme is missing or invalid"}},
-	{"broker twice", broker("permissive", settings{"id": "spiffe://example.org/a"}, settings{"id": "spiffe://example.org/a"}), []string{brokers + "[spiffe://example.org/a].id: duplicate broker id"}},
-	{"another scope", broker("permissive", settings{"id": "spiffe://example.org/a", "pod_reference_scope": "world"}),
+	{"broker without policy", brokerBlock("", settings{"id": "spiffe://example.org/a"}), []string{"experimental.broker.access_policy: must be specified as one of [permissive, enforced]"}},
+	{"broker with another policy", brokerBlock("no", settings{"id": "spiffe://example.org/a"}), []string{`experimental.broker.access_policy: unsupported value "no"; must be one of [permissive, enforced]`}},
+	{"enforced", brokerBlock("enforced", settings{"id": "spiffe://example.org/a"}), []string{notYetPolicy}},
+	{"no brokers", brokerBlock("permissive"), []string{brokers + ": at least one broker is required"}},
+	{"empty brokers", brokerBlock("permissive", []settings{}...), []string{brokers + ": at least one broker is required"}},
+	{"broker without ID", brokerBlock("permissive", settings{"pod_reference_scope": "agent_node"}), []string{brokers + "[0].id: must be specified"}},
+	{"broker without SPIFFE ID", brokerBlock("permissive", settings{"id": "x"}), []string{brokers + "[x].id: scheme is missing or invalid"}},
+	{"broker twice", brokerBlock("permissive", settings{"id": "spiffe://example.org/a"}, settings{"id": "spiffe://example.org/a"}), []string{brokers + "[spiffe://example.org/a].id: duplicate broker id"}},
+	{"another scope", brokerBlock("permissive", settings{"id": "spiffe://example.org/a", "pod_reference_scope": "world"}),
 		[]string{brokers + `[spiffe://example.org/a].pod_reference_scope: unsupported value "world"; must be one of [agent_node, cluster]`}},
-	{"scope of the cluster", broker("permissive", settings{"id": "spiffe://example.org/a", "pod_reference_scope": "cluster"}), []string{brokers + notYetScope}},
-	{"unknown keys of a broker", broker("permissive", settings{"id": "spiffe://example.org/a", "x": 1}), []string{"unknown configurations detected: " + brokers + "[0].x"}},
+	{"scope of the cluster", brokerBlock("permissive", settings{"id": "spiffe://example.org/a", "pod_reference_scope": "cluster"}), []string{brokers + notYetScope}},
+	{"unknown keys of a broker", brokerBlock("permissive", settings{"id": "spiffe://example.org/a", "x": 1}), []string{"unknown configurations detected: " + brokers + "[0].x"}},
 
 	{"several at once", settings{"enable_namespace_labels": true, "private_key_path": "/k", "reload_interval": "x", "poll_retry_interval": "x", "unknown": 1}, []string{
 		"unknown configurations detected: unknown",
