@@ -20,7 +20,7 @@ test: ## all tests, with the race detector, and with a real SPIRE agent
 demo: build ## SPIRE with podseal on an embedded node: two workloads get their identities, one is refused
 	$(GO) run ./test/demo
 
-e2e: build ## a real kubelet, containerd and SPIRE
+e2e: ## a real kubelet, containerd and SPIRE
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e
 
 lint: ## gofmt, vet, staticcheck, errorlint, gosec, govulncheck

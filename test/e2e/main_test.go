@@ -13,7 +13,6 @@ package e2e_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,8 +33,8 @@ var tools = []string{"kubelet", "containerd", "containerd-shim-runc-v2", "ctr", 
 func TestMain(m *testing.M) { os.Exit(machine.Main(m.Run, prepare)) }
 
 func prepare(ctx context.Context, dir string) ([]string, error) {
-	if err := installRunc(ctx); err != nil {
-		return nil, fmt.Errorf("runc: %w", err)
+	if err := realstack.Install(ctx, os.Stderr, "runc", "runc"); err != nil {
+		return nil, err
 	}
 	paths, err := realstack.Build(ctx, os.Stderr, tools...)
 	if err != nil {
@@ -56,26 +55,6 @@ func prepare(ctx context.Context, dir string) ([]string, error) {
 		env = append(env, toolVar+name+"="+path)
 	}
 	return env, nil
-}
-
-// installRunc installs Debian's runc where there is none.
-func installRunc(ctx context.Context) error {
-	if _, err := exec.LookPath("runc"); err == nil {
-		return nil
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return errors.New("not installed, and there is no apt-get to install it with")
-	}
-	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "runc"}} {
-		fmt.Fprintln(os.Stderr, "installing runc: apt-get", args)
-		apt := exec.CommandContext(ctx, "apt-get", args...)
-		apt.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := apt.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
-		}
-	}
-	_, err := exec.LookPath("runc")
-	return err
 }
 
 // tool is the path of a program of others.
