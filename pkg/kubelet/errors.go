@@ -65,7 +65,9 @@ type ResponseError struct {
 	what string
 }
 
-func (e *ResponseError) Error() string { return fmt.Sprintf("%s: %v", e.what, e.Err) }
+func (e *ResponseError) Error() string {
+	return joined(e.what, printable([]byte(e.Err.Error()), 2<<10), "")
+}
 
 func (e *ResponseError) Unwrap() error { return e.Err }
 
@@ -77,7 +79,7 @@ type CertificateError struct {
 	Err  error
 }
 
-func (e *CertificateError) Error() string { return e.Err.Error() }
+func (e *CertificateError) Error() string { return printable([]byte(e.Err.Error()), 2<<10) }
 
 func (e *CertificateError) Unwrap() error { return e.Err }
 

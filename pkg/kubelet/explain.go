@@ -49,12 +49,8 @@ func (c *Client) explain(ctx context.Context, err error, p *progress) error {
 }
 
 // explainRead is for the answer that broke off.
-func (c *Client) explainRead(ctx context.Context, read *readError) error {
-	err := read.Err
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return &RequestError{doing: "unable to read pods response", Err: err,
+func (c *Client) explainRead(read *readError) error {
+	return &RequestError{doing: "unable to read pods response", Err: read.Err,
 		Advice: fmt.Sprintf("the kubelet at %s had sent %d bytes by then", c.address(), read.After)}
 }
 
@@ -80,7 +76,7 @@ func (c *Client) advice(err error, p *progress) string {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return fmt.Sprintf("there is no way to %s: look at node_name and the network", c.address())
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Sprintf("%s closed the connection without an answer: is the kubelet restarting, or is something else listening there?", c.address())
+		return fmt.Sprintf("%s closed the connection without an answer: is the kubelet restarting, or is something else listening there?%s", c.address(), c.adviceOnHangUp())
 	case !c.cfg.Secure:
 		return fmt.Sprintf("is %s the kubelet's read-only port? A port that speaks TLS is kubelet_secure_port", c.address())
 	}
@@ -90,6 +86,18 @@ func (c *Client) advice(err error, p *progress) string {
 func (c *Client) adviceOnHost() string {
 	if c.cfg.NodeName == "" || !c.cfg.Secure {
 		return " An agent in a pod reaches it on 127.0.0.1 only with hostNetwork; otherwise set node_name (not for the read-only port)"
+	}
+	return ""
+}
+
+// adviceOnHangUp is for the alert that gets lost when the connection is reset
+// right behind it.
+func (c *Client) adviceOnHangUp() string {
+	switch {
+	case c.cfg.usesCertificate():
+		return fmt.Sprintf(" It may also have refused the client certificate in %q (certificate_path)", c.cfg.CertificatePath)
+	case c.cfg.Secure:
+		return " It may also want a client certificate (certificate_path, private_key_path)"
 	}
 	return ""
 }

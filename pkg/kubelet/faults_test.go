@@ -16,6 +16,7 @@ import (
 
 	"github.com/podseal/podseal/pkg/kubelet"
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
+	"github.com/podseal/podseal/pkg/pod"
 )
 
 // expectation is what an error must be and say.
@@ -158,6 +159,32 @@ func TestAnEmptyNode(t *testing.T) {
 	}
 }
 
+func TestHugeAndBadPodsCostOnlyThemselves(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, kubelettest.Options{})
+	if err := n.SetPods(webPods(10)...); err != nil {
+		t.Fatal(err)
+	}
+	huge := webPod("huge")
+	huge.Annotations["big"] = strings.Repeat("\"x", 5_000_000)
+	if err := n.AddPod(huge); err != nil {
+		t.Fatal(err)
+	}
+	n.AddRaw("bad", []byte(`{"metadata":{"uid":"bad"},"spec":{"containers":"none"}}`))
+	x, err := n.client(t).Next(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range []string{kubelettest.UID("huge"), "bad"} {
+		if p, err := x.ByUID(uid); p != nil || !errors.Is(err, pod.ErrUndecodable) {
+			t.Errorf("ByUID(%q) = %v, %v", uid, p, err)
+		}
+	}
+	if x.Len() != 10 || x.Unattributed() != nil {
+		t.Errorf("%d pods are good, want 10; %v", x.Len(), x.Unattributed())
+	}
+}
+
 func TestAnUnavailableKubeletIsAskedAgainOnce(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, kubelettest.Options{})
@@ -214,6 +241,15 @@ func TestAKubeletThatHangs(t *testing.T) {
 			}
 		})
 	}
+	t.Run("in the TLS handshake", func(t *testing.T) {
+		t.Parallel()
+		n := newNode(t, kubelettest.Options{})
+		hang := make(chan struct{})
+		t.Cleanup(func() { close(hang) })
+		n.cfg.Port = listen(t, func(net.Conn) { <-hang })
+		_, err := n.client(t).Next(t.Context(), time.Time{})
+		expectation{kind: "RequestError", words: []string{"unable to perform request: no complete answer within 10s: 127.0.0.1:", "the TLS handshake was not over"}}.check(t, err)
+	})
 	t.Run("and whose callers leave", func(t *testing.T) {
 		t.Parallel()
 		n := newNode(t, kubelettest.Options{})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -32,6 +33,9 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			if _, ok := errors.AsType[*kubelet.ResponseError](err); !ok {
 				t.Fatalf("error is %T: %v", err, err)
+			}
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return !strconv.IsPrint(r) }) || len(err.Error()) > 3<<10 {
+				t.Fatalf("not fit for a log: %q", err)
 			}
 			checkInvalid(t, body, err)
 			return

@@ -77,7 +77,7 @@ func (c *Client) get(ctx context.Context, with *credentials, started time.Time) 
 	}
 	index, err := c.decoder.decode(&boundedReader{ctx: ctx, r: resp.Body, left: maxResponse}, started)
 	if read, ok := errors.AsType[*readError](err); ok {
-		return nil, c.explainRead(ctx, read)
+		return nil, c.explainRead(read)
 	}
 	return index, err
 }

@@ -1,6 +1,7 @@
 package kubelettest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,11 +66,7 @@ type Container struct {
 
 // ID makes a container ID that is the same for the same name.
 func ID(name string) string {
-	var b strings.Builder
-	for b.Len() < 64 {
-		fmt.Fprintf(&b, "%02x", byte(len(name))+name[b.Len()/2%len(name)]*7+byte(b.Len()))
-	}
-	return b.String()[:64]
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(name)))
 }
 
 // UID makes a pod UID that is the same for the same name.
@@ -253,7 +250,7 @@ func managedFields(p *corev1.Pod, at metav1.Time) []metav1.ManagedFieldsEntry {
 	conditions := fields(`k:{"type":"ContainersReady"}`, `k:{"type":"Initialized"}`, `k:{"type":"PodReadyToStartContainers"}`, `k:{"type":"Ready"}`)
 	entry := func(manager, subresource, raw string) metav1.ManagedFieldsEntry {
 		return metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", Time: &at,
-			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(raw)}, Subresource: subresource}
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(raw), Subresource: subresource}
 	}
 	return []metav1.ManagedFieldsEntry{
 		entry("kube-controller-manager", "", `{"f:metadata":{"f:labels":{".":{}},"f:ownerReferences":{".":{}}},"f:spec":{"f:containers":{`+fields(containers...)+

@@ -304,6 +304,14 @@ func (s *Server) AddPod(p *corev1.Pod) error { return s.change(p, false) }
 // UpdatePod replaces the pod with the same UID.
 func (s *Server) UpdatePod(p *corev1.Pod) error { return s.change(p, true) }
 
+// AddRaw adds an element of the list as it is, or replaces the one with that
+// UID: for descriptions that no API server would store.
+func (s *Server) AddRaw(uid string, description []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pods[uid] = &item{uid, slices.Clone(description)}
+}
+
 func (s *Server) change(p *corev1.Pod, known bool) error {
 	i, err := newItem(p)
 	if err != nil {
