@@ -48,3 +48,9 @@ var (
 func NewBoundedReader(ctx context.Context, r io.Reader, left int64) io.Reader {
 	return &boundedReader{ctx, r, left}
 }
+
+// NewTrouble returns trouble's after.
+func NewTrouble(log *slog.Logger) func(error) {
+	t := &trouble{log: log}
+	return t.after
+}

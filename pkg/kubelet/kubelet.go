@@ -69,9 +69,10 @@ type Client struct {
 
 	access *access
 
-	// decoder belongs to the flight that passed the gate; there is never more
-	// than one.
+	// decoder and trouble belong to the flight that passed the gate; there is
+	// never more than one.
 	decoder *decoder
+	trouble trouble
 
 	// mu guards the fields below for some assignments, never across a wait.
 	mu sync.Mutex
@@ -100,6 +101,7 @@ func newClient(cfg Config, gate *Gate, log *slog.Logger, transport http.RoundTri
 		log:     log,
 		access:  newAccess(cfg, log, transport),
 		decoder: newDecoder(log),
+		trouble: trouble{log: log},
 	}
 	if err := c.access.load(); err != nil {
 		return nil, err

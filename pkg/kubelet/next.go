@@ -100,6 +100,7 @@ func (c *Client) fly(ctx context.Context, f *flight) {
 			return context.Canceled
 		}
 		f.index, err = c.fetch(c.gate.start())
+		c.trouble.after(err)
 		return err
 	})
 
