@@ -295,7 +295,7 @@ func TestPodsWithoutAUIDAreSkippedWithAWarningOnce(t *testing.T) {
 			t.Fatalf("%v, %v, %v", x.Len(), x.Unattributed(), err)
 		}
 	}
-	if w := l.warnings(); len(w) != 1 || !strings.Contains(w[0], "count=4") {
+	if w := l.warnings(""); len(w) != 1 || !strings.Contains(w[0], "count=4") {
 		t.Errorf("warnings: %q", w)
 	}
 }

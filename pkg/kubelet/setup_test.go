@@ -85,11 +85,11 @@ func (l *logs) String() string {
 	return l.buf.String()
 }
 
-// warnings are the lines of level WARN.
-func (l *logs) warnings() []string {
+// warnings are the lines of level WARN with those words.
+func (l *logs) warnings(words string) []string {
 	var found []string
 	for line := range strings.Lines(l.String()) {
-		if strings.Contains(line, "level=WARN") {
+		if strings.Contains(line, "level=WARN") && strings.Contains(line, words) {
 			found = append(found, line)
 		}
 	}
