@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/spiffe/go-spiffe/v2/exp/proto/spiffe/broker"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -115,7 +116,13 @@ func (p *Plugin) attestReference(ctx context.Context, parts *setup.Parts, refere
 		}
 		return report.Selectors, nil
 	}
-	return nil, status.Errorf(codes.InvalidArgument, "unsupported reference type: %s", reference.GetTypeUrl())
+	return nil, status.Error(codes.InvalidArgument, "unsupported reference type: "+printable(reference.GetTypeUrl()))
+}
+
+// printable escapes what does not print, without quotes around it.
+func printable(s string) string {
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
 }
 
 func typeURL(m proto.Message) string {

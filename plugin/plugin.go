@@ -133,10 +133,21 @@ func (p *Plugin) rpc(name string, work func() error) error {
 	err := guard.Do(work)
 	panicked, ok := errors.AsType[*guard.PanicError](err)
 	if !ok {
-		return err
+		return bounded(err)
 	}
 	if panicked.FirstReport() {
 		p.log.Error("recovered from a panic: please report this", "rpc", name, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
 	}
 	return status.Error(codes.Internal, "internal error: recovered from a panic, see the log of the agent")
+}
+
+// bounded cuts a message that quotes somebody at great length: it travels in a
+// header of HTTP/2, and one that is too long for that would be an error of the
+// connection in place of the answer.
+func bounded(err error) error {
+	s := status.Convert(err)
+	if err == nil || len(s.Message()) <= maxLogValue {
+		return err
+	}
+	return status.Error(s.Code(), clip(s.Message()))
 }

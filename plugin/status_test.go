@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/podseal/podseal/pkg/attest"
 	"github.com/podseal/podseal/pkg/container"
@@ -71,5 +72,18 @@ func TestARecoveredPanicIsLoggedOnceAndTellsTheCallerNothing(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "secret") || !strings.Contains(log.String(), "guard.Do") {
 		t.Errorf("the log has not the panic with its stack:\n%s", log.String())
+	}
+}
+
+func TestAMessageThatQuotesSomebodyIsBoundedAndEscaped(t *testing.T) {
+	t.Parallel()
+	p := New()
+	err := p.rpc("Attest", func() error { return status.Error(codes.NotFound, strings.Repeat("x", 1<<20)) })
+	if got := status.Convert(err); got.Code() != codes.NotFound || len(got.Message()) > maxLogValue+100 {
+		t.Errorf("got %s with %d bytes", got.Code(), len(got.Message()))
+	}
+	_, err = p.attestReference(t.Context(), nil, &anypb.Any{TypeUrl: "a\n\x1b[31m\"b\""})
+	if got, want := status.Convert(err).Message(), `unsupported reference type: a\n\x1b[31m\"b\"`; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
