@@ -15,7 +15,7 @@ build: ## bin/podseal, static, with its version
 
 test: ## all tests, with the race detector, and with a real SPIRE agent
 	$(GO) run ./test/realstack/cmd/tools spire-agent spire-server >/dev/null
-	CGO_ENABLED=1 $(GO) test -race -count=1 ./...
+	CGO_ENABLED=1 $(GO) run ./test/run -race -count=1 ./...
 
 demo: build ## SPIRE with podseal on an embedded node: two workloads get their identities, one is refused
 	$(GO) run ./test/demo
