@@ -21,7 +21,13 @@ import (
 	"github.com/podseal/podseal/test/pluginproc"
 )
 
-func TestMain(m *testing.M) { pluginproc.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(workloadEnv) != "" {
+		workload()
+		return
+	}
+	pluginproc.Main(m)
+}
 
 // settings are what a test changes of a node's usual ones.
 type settings = pluginproc.Settings

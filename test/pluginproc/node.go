@@ -2,6 +2,7 @@ package pluginproc
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"sync"
@@ -104,24 +105,14 @@ func ContainerPath(podUID, containerID string) string {
 func (n *Node) Process(path string) (pid int) {
 	n.t.Helper()
 	cmd := helper(roleWait)
-	n.start(cmd)
-	n.Move(path, cmd.Process.Pid)
+	n.Start(path, cmd)
 	return cmd.Process.Pid
 }
 
-// Move moves a process into the cgroup, which is made. A process that is not
-// the node's must have ended before the test does.
-func (n *Node) Move(path string, pid int) {
-	n.t.Helper()
-	if err := n.tree.Make(n.CgroupRoot + path); err != nil {
-		n.t.Fatal(err)
-	}
-	if err := n.tree.Add(n.CgroupRoot+path, pid); err != nil {
-		n.t.Fatal(err)
-	}
-}
-
-func (n *Node) start(cmd *exec.Cmd) {
+// Start starts a program of the test's and moves it into the cgroup, as Process
+// does. It must do nothing that depends on its cgroup before it reads from its
+// standard input, and end when that ends.
+func (n *Node) Start(path string, cmd *exec.Cmd) (stdin io.Writer) {
 	n.t.Helper()
 	// The pipe's end is the process's end, however the tests end.
 	in, err := cmd.StdinPipe()
@@ -139,6 +130,20 @@ func (n *Node) start(cmd *exec.Cmd) {
 	})
 	n.processes[cmd.Process.Pid] = end
 	n.t.Cleanup(end)
+	n.Move(path, cmd.Process.Pid)
+	return in
+}
+
+// Move moves a process into the cgroup, which is made. A process that is not
+// the node's must have ended before the test does.
+func (n *Node) Move(path string, pid int) {
+	n.t.Helper()
+	if err := n.tree.Make(n.CgroupRoot + path); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := n.tree.Add(n.CgroupRoot+path, pid); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // End ends a process of the node's and waits for it.

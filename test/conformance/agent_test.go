@@ -1,0 +1,175 @@
+package conformance_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+
+	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
+	"github.com/podseal/podseal/test/pluginproc"
+	"github.com/podseal/podseal/test/realstack"
+	"github.com/podseal/podseal/test/realstack/proc"
+	"github.com/podseal/podseal/test/realstack/spirestack"
+)
+
+// workloadEnv makes the test binary a workload: for every address of a Workload
+// API that it reads it says, in one line, which identity it got.
+const workloadEnv = "PODSEAL_CONFORMANCE_WORKLOAD"
+
+func workload() {
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		svid, err := workloadapi.FetchX509SVID(ctx, workloadapi.WithAddr(in.Text()))
+		cancel()
+		if err != nil {
+			fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))
+			continue
+		}
+		fmt.Println(svid.ID)
+	}
+}
+
+// realSPIRE is a server, and what else an agent needs.
+func realSPIRE(t *testing.T) (server *spirestack.Server, agentBinary string) {
+	t.Helper()
+	tools, err := realstack.Build(t.Context(), t.Output(), "spire-agent", "spire-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err = spirestack.StartServer(t.Context(), spirestack.ServerConfig{Binary: tools["spire-server"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server, tools["spire-agent"]
+}
+
+// The agent loads podseal by its checksum, hands it the configuration, gives out
+// identities for its selectors and reconfigures it by SIGUSR1.
+func TestARealAgentLoadsAndReconfiguresPodseal(t *testing.T) {
+	t.Parallel()
+	node := pluginproc.NewNode(t, kubelettest.Options{})
+	p := app("app")
+	if err := node.Kubelet.AddPod(p.Build()); err != nil {
+		t.Fatal(err)
+	}
+	server, agentBinary := realSPIRE(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if err := server.CreateEntry(ctx, spirestack.Entry{Path: "/app", Selectors: []string{"k8s:ns:shop", "k8s:sa:app-sa"}}); err != nil {
+		t.Fatal(err)
+	}
+	withContainer, withoutContainer := node.Settings(), node.Settings().With(settings{"disable_container_selectors": true})
+
+	for name, live := range map[string]bool{"plugin_data": false, "plugin_data_file": true} {
+		t.Run(name, func(t *testing.T) {
+			agent, err := server.StartAgent(ctx, spirestack.AgentConfig{
+				Binary: agentBinary,
+				Plugin: spirestack.Plugin{Command: pluginproc.Binary(t), Data: withContainer.HCL(), Live: live},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := agent.Stop(); err != nil {
+					t.Error(err)
+				}
+			}()
+			ask := asker(t, node, p, agent)
+
+			ask(appSelectors("app"))
+			if !live {
+				return
+			}
+			if err := agent.Reconfigure(ctx, withoutContainer.HCL()); err != nil {
+				t.Fatal(agent.Explain(err))
+			}
+			ask(appPodSelectors("app"))
+			err = agent.Reconfigure(ctx, withContainer.With(settings{"unknown": 1}).HCL())
+			if !errors.Is(err, spirestack.ErrReconfigure) || !strings.Contains(err.Error(), "unknown configurations detected: unknown") {
+				t.Errorf("a configuration that is refused: %v", err)
+			}
+			ask(appPodSelectors("app"))
+			if err := agent.Reconfigure(ctx, withContainer.HCL()); err != nil {
+				t.Fatal(agent.Explain(err))
+			}
+			ask(appSelectors("app"))
+		})
+	}
+}
+
+// asker starts a workload in the pod. The func that is returned has it ask the
+// agent for its identity, and compares the selectors that the agent got for it.
+func asker(t *testing.T, node *pluginproc.Node, p kubelettest.Pod, agent *spirestack.Agent) func(want []string) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), workloadEnv+"=yes")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, answers, asked := node.Start(pluginproc.ContainerPath(p.UID, p.Containers[0].ID), cmd), bufio.NewReader(out), 0
+	return func(want []string) {
+		t.Helper()
+		if _, err := io.WriteString(in, "unix:"+agent.Socket()+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := answers.ReadString('\n')
+		if err != nil || strings.TrimSpace(answer) != "spiffe://example.org/app" {
+			t.Errorf("the workload was given %q, %v", answer, err)
+		}
+		attested, err := agent.Attested(cmd.Process.Pid)
+		if err != nil || len(attested) <= asked {
+			t.Fatal(agent.Explain(fmt.Errorf("the agent attested %q, %w", attested, err)))
+		}
+		asked = len(attested)
+		for i, s := range want {
+			want[i] = "k8s:" + s
+		}
+		if diff := cmp.Diff(sorted(want), sorted(attested[asked-1])); diff != "" {
+			t.Errorf("the agent's selectors (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// The file changes after its checksum was taken, before the agent starts.
+func TestARealAgentRefusesAnotherBinaryThanTheChecksumSays(t *testing.T) {
+	t.Parallel()
+	server, agentBinary := realSPIRE(t)
+	program, err := os.ReadFile(pluginproc.Binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := filepath.Join(t.TempDir(), "podseal")
+	if err := os.WriteFile(replaced, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	agent, err := server.StartAgent(t.Context(), spirestack.AgentConfig{
+		Binary: agentBinary,
+		Wrap:   []string{"/bin/sh", "-c", "printf x >> '" + replaced + "' && exec \"$@\"", "sh"},
+		Plugin: spirestack.Plugin{Command: replaced, Data: "skip_kubelet_verification = true\nuse_anonymous_authentication = true"},
+	})
+	if err == nil {
+		_ = agent.Stop()
+	}
+	exit, ok := errors.AsType[*proc.ExitError](err)
+	if !ok || !strings.Contains(exit.Tail, "checksums did not match") {
+		t.Errorf("StartAgent: %v", err)
+	}
+}
