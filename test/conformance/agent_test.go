@@ -127,12 +127,19 @@ func asker(t *testing.T, node *pluginproc.Node, p kubelettest.Pod, agent *spires
 	in, answers, asked := node.Start(pluginproc.ContainerPath(p.UID, p.Containers[0].ID), cmd), bufio.NewReader(out), 0
 	return func(want []string) {
 		t.Helper()
-		if _, err := io.WriteString(in, "unix:"+agent.Socket()+"\n"); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := answers.ReadString('\n')
-		if err != nil || strings.TrimSpace(answer) != "spiffe://example.org/app" {
-			t.Errorf("the workload was given %q, %v", answer, err)
+		answer := ""
+		pluginproc.Eventually(t, "the entry reaches the agent", func() bool {
+			if _, err := io.WriteString(in, "unix:"+agent.Socket()+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if answer, err = answers.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			return !strings.Contains(answer, "no identity issued")
+		})
+		if strings.TrimSpace(answer) != "spiffe://example.org/app" {
+			t.Errorf("the workload was given %q", answer)
 		}
 		attested, err := agent.Attested(cmd.Process.Pid)
 		if err != nil || len(attested) <= asked {
