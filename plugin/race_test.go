@@ -136,6 +136,10 @@ func TestAttestationsDuringReconfigurations(t *testing.T) {
 		})
 	}
 	for i := range reconfigurations {
+		// The next request is still on its way when its client is replaced.
+		node.Kubelet.Inject(1, kubelettest.Slow(20*time.Millisecond))
+		asked := node.Kubelet.Stats().Requests
+		pluginproc.Eventually(t, "the kubelet is asked", func() bool { return t.Failed() || node.Kubelet.Stats().Requests > asked })
 		if err := s.configure(t.Context(), configurations[i%len(configurations)]); err != nil {
 			t.Error(err)
 			break

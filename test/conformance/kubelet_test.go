@@ -110,11 +110,13 @@ func TestTheNodesNameComesFromThreePlaces(t *testing.T) {
 	}
 }
 
+// 0.0.0.0 leads to this machine, too, but unlike 127.0.0.1 and localhost it is a
+// host for which Go would ask a proxy.
 func TestProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
 	t.Parallel()
-	node := pluginproc.NewNode(t, kubelettest.Options{})
+	node := pluginproc.NewNode(t, kubelettest.Options{Serving: kubelettest.Leaf{Names: []string{"0.0.0.0"}}})
 	plugin := pluginproc.Start(t, pluginproc.Options{Env: []string{"HTTPS_PROXY=http://127.0.0.1:1", "https_proxy=http://127.0.0.1:1", "NO_PROXY=", "no_proxy="}})
-	plugin.MustConfigure(t, node.Settings().With(settings{"node_name": "localhost"}))
+	plugin.MustConfigure(t, node.Settings().With(settings{"node_name": "0.0.0.0"}))
 	wantSelectors(t, plugin, node.Pod(app("app")), appSelectors("app"))
 }
 
@@ -319,6 +321,7 @@ func TestAReconfigurationDuringAFetch(t *testing.T) {
 				wantStatus(t, plugin.Configure(ctx, "unknown = 1"), codes.InvalidArgument)
 			})
 			calls.Go(func() { wantSelectors(t, plugin, pid, appPodSelectors("app")) })
+			time.Sleep(100 * time.Millisecond) // a second request would be there by now
 			close(release)
 			calls.Wait()
 			if stats := node.Kubelet.Stats(); stats.MaxInFlight != 1 {
