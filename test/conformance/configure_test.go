@@ -253,3 +253,12 @@ func TestWarnings(t *testing.T) {
 		})
 	}
 }
+
+// Process IDs would be taken for other processes', all of them silently in no pod.
+func TestAnAgentThatSeesOtherProcessIDsIsNotConfigured(t *testing.T) {
+	t.Parallel()
+	node := pluginproc.NewNode(t, kubelettest.Options{})
+	plugin := pluginproc.Start(t, pluginproc.Options{PrivatePIDs: true})
+	err := plugin.Configure(t.Context(), node.Settings().HCL())
+	wantStatus(t, err, codes.InvalidArgument, "/proc shows this process as ", "hostPID: true")
+}

@@ -36,6 +36,9 @@ type Options struct {
 	Env []string
 	// PrivateMounts gives the plugin a mount namespace of its own, for Cover.
 	PrivateMounts bool
+	// PrivatePIDs starts the plugin in a PID namespace of its own, but with this
+	// one's /proc: what it sees there are other processes' IDs.
+	PrivatePIDs bool
 }
 
 // Process is a running plugin.
@@ -77,6 +80,9 @@ func Launch(t testing.TB, o Options) (*Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if o.PrivateMounts {
 		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
+	}
+	if o.PrivatePIDs {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
 	}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: goplugin.HandshakeConfig{
