@@ -207,6 +207,7 @@ func TestABadPodCostsOnlyItself(t *testing.T) {
 		"a control character":       {"{\"metadata\":{\"uid\":\"bad\",\"name\":\"\x01\"}}", "bad", false},
 		"brackets that don't match": {`{"metadata":{"uid":"bad"},"spec":[}]`, "bad", false},
 		"half a surrogate":          {`{"metadata":{"uid":"bad","name":"\ud800"}}`, "bad", false},
+		"an ID of two containers":   {`{"metadata":{"uid":"bad"},"status":{"containerStatuses":[{"name":"a","containerID":"c://1"}],"ephemeralContainerStatuses":[{"name":"b","containerID":"d://1"}]}}`, "bad", false},
 		"uid a number":              {`{"metadata":{"uid":5}}`, "", false},
 		"metadata a list":           {`{"metadata":["uid","bad"]}`, "", false},
 		"a UID elsewhere":           {`{"spec":{"metadata":{"uid":"good"}},"uid":"good","metadata":{"labels":{"uid":"good"},"x":{"uid":"good"},"name":5}}`, "", false},

@@ -65,6 +65,12 @@ func oracle(raw []byte) (p *pod.Pod, uid string) {
 			}
 		}
 	}
+	ids := map[string]int{}
+	for _, c := range p.Containers {
+		if ids[c.ID]++; c.ID != "" && ids[c.ID] > 1 {
+			o.bad = true
+		}
+	}
 	if o.bad {
 		return nil, uid
 	}

@@ -75,6 +75,9 @@ func decodePod(v []byte, depth int) (*pod.Pod, int, error) {
 		return nil, 0, err
 	}
 	p := w.pod()
+	if id, twice := repeatedID(p); twice {
+		return nil, 0, fmt.Errorf("two of its containers have the ID %q", clip(id))
+	}
 	size := sizeOf(p)
 	if size > maxRecord {
 		return nil, 0, fmt.Errorf("%w: its names, labels, owners and images are longer than 256 KiB", ErrLimit)
@@ -252,6 +255,20 @@ func typeOf(t pod.Type, spec wireContainer) pod.Type {
 		return pod.Sidecar
 	}
 	return t
+}
+
+// repeatedID returns an ID that two containers have. No kubelet reports that; who
+// may write pods/status could, and would make an ephemeral container pass for a
+// regular one.
+func repeatedID(p *pod.Pod) (string, bool) {
+	seen := make(map[string]bool, len(p.Containers))
+	for _, c := range p.Containers {
+		if c.ID != "" && seen[c.ID] {
+			return c.ID, true
+		}
+		seen[c.ID] = true
+	}
+	return "", false
 }
 
 // idOf takes the scheme off "containerd://<id>". Without a scheme there is no
