@@ -212,6 +212,32 @@ func (c *cached) Next(ctx context.Context, newerThan time.Time) (*pod.Index, err
 	return c.source.Next(ctx, newerThan)
 }
 
+// In a private namespace the agent's own pod has no name. Where it is known it
+// is looked at first: another pod that reports the container, as who may write
+// pods/status can make it, takes nothing away.
+func TestTheAgentsOwnPodIsLookedAtFirst(t *testing.T) {
+	t.Parallel()
+	own, forged := app(), app(func(p *pod.Pod) { p.UID = "forged" })
+	for _, test := range []struct {
+		name   string
+		listed []*pod.Pod
+		want   *pod.Pod
+	}{
+		{"in both", []*pod.Pod{forged, own}, own},
+		{"in another alone, where the kubelet makes no pod cgroups", []*pod.Pod{forged}, forged},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			a, proc := attestor(t, "/../crio-"+idA+".scope", &source{answers: []func(*pod.Builder) error{pods(test.listed...)}})
+			a.Locator = proc.LocatorInPod("u")
+			r, err := a.Attest(t.Context(), caller)
+			if err != nil || r.Pod != test.want {
+				t.Errorf("got %v, %v, want %v", r.Pod, err, test.want)
+			}
+		})
+	}
+}
+
 func TestAProcessThatMovesDuringItsAttestationGetsNothing(t *testing.T) {
 	t.Parallel()
 	s := &source{}

@@ -97,6 +97,11 @@ func (a *Attestor) podOf(index *pod.Index, ref container.Ref) (*pod.Pod, error) 
 		}
 		return nil, absent("pod UID %q is not listed", ref.PodUID())
 	}
+	if likely, _ := index.ByUID(ref.LikelyPodUID()); likely != nil {
+		if _, ok := likely.ContainerByID(ref.ContainerID()); ok {
+			return likely, nil
+		}
+	}
 	switch pods := index.ByContainerID(ref.ContainerID()); {
 	case len(pods) == 1:
 		return pods[0], nil

@@ -9,12 +9,17 @@ import (
 // Ref says which container a process is in. The zero Ref is "in no pod". Only
 // this package makes others, and only from what the kernel says.
 type Ref struct {
-	podUID, containerID string
+	podUID, containerID, likelyPodUID string
 }
 
 // PodUID is the UID of the container's pod, empty where the cgroup does not
 // tell: then the pod is the one that the container's ID is found in.
 func (r Ref) PodUID() string { return r.podUID }
+
+// LikelyPodUID is, where PodUID is empty, the UID of the agent's own pod if that
+// is known. The container is beside the agent's, and so in that pod, save where
+// the kubelet makes no pod cgroups: there it can be in any.
+func (r Ref) LikelyPodUID() string { return r.likelyPodUID }
 
 // ContainerID is the runtime's ID of the container, 64 hexadecimal digits.
 func (r Ref) ContainerID() string { return r.containerID }
@@ -101,8 +106,12 @@ func combine(verdicts []verdict, ownPodUID string) (Ref, error) {
 		return Ref{}, nil
 	}
 
-	ref := Ref{first.podUID, first.containerID}
-	if ref.podUID == "" && !first.scope {
+	ref := Ref{podUID: first.podUID, containerID: first.containerID}
+	switch {
+	case ref.podUID != "":
+	case first.scope:
+		ref.likelyPodUID = ownPodUID
+	default:
 		ref.podUID = ownPodUID
 	}
 	return ref, nil

@@ -177,14 +177,14 @@ func TestBelowTheRootOfAPrivateNamespaceIsTheAgentsContainer(t *testing.T) {
 
 func TestTheAgentsOwnPodIsTheOneOfTheDownwardAPI(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ name, path, uid string }{
-		{"a sibling", "/../" + idB, uidV},
-		{"a scope may be any pod's where the kubelet makes no pod cgroups", "/../crio-" + idB + ".scope", ""},
-		{"another pod keeps its own", "/../../pod" + uidU + "/" + idB, uidU},
+	for _, test := range []struct{ name, path, uid, likely string }{
+		{"a sibling", "/../" + idB, uidV, ""},
+		{"a scope may be any pod's where the kubelet makes no pod cgroups", "/../crio-" + idB + ".scope", "", uidV},
+		{"another pod keeps its own", "/../../pod" + uidU + "/" + idB, uidU, ""},
 	} {
 		ref, err := container.Resolve(v2(test.path), v2("/"), "", "", uidV)
-		if err != nil || ref.PodUID() != test.uid || ref.ContainerID() != idB {
-			t.Errorf("%s: got %v, %v, want pod %q", test.name, ref, err, test.uid)
+		if err != nil || ref.PodUID() != test.uid || ref.LikelyPodUID() != test.likely || ref.ContainerID() != idB {
+			t.Errorf("%s: got %v, %v, want pod %q, likely %q", test.name, ref, err, test.uid, test.likely)
 		}
 	}
 }

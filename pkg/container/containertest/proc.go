@@ -63,9 +63,12 @@ func (p *Proc) Remove(pid int, name string) {
 }
 
 // Locator returns a Locator that reads the directory.
-func (p *Proc) Locator() *container.Locator {
+func (p *Proc) Locator() *container.Locator { return p.LocatorInPod("") }
+
+// LocatorInPod returns a Locator that was told the UID of the agent's own pod.
+func (p *Proc) LocatorInPod(uid string) *container.Locator {
 	p.t.Helper()
-	l, err := container.NewLocator(container.Options{Proc: p.Dir})
+	l, err := container.NewLocator(container.Options{Proc: p.Dir, OwnPodUID: uid})
 	if err != nil {
 		p.t.Fatal(err)
 	}
