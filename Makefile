@@ -2,7 +2,6 @@
 
 export CGO_ENABLED ?= 0
 GO      ?= go
-LINT    := $(GO) tool -modfile=test/tools/lint/go.mod
 STAMPED := -buildvcs=true -trimpath -ldflags='-s -w'
 
 .DEFAULT_GOAL := help
