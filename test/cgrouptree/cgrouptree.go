@@ -27,7 +27,7 @@ type Hierarchy struct {
 }
 
 // Hierarchies returns the hierarchies that are mounted writable from their root
-// as this process sees it.
+// as this process sees it, each once.
 func Hierarchies() ([]Hierarchy, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -41,20 +41,32 @@ func Hierarchies() ([]Hierarchy, error) {
 		if !ok || len(mount) < 6 || len(super) < 3 || mount[3] != "/" || !slices.Contains(strings.Split(mount[5], ","), "rw") {
 			continue
 		}
+		var name string
 		switch super[0] {
 		case "cgroup2":
-			found = append(found, Hierarchy{"", mount[4]})
 		case "cgroup":
-			var names []string
-			for o := range strings.SplitSeq(super[2], ",") {
-				if o != "rw" && o != "xattr" && o != "clone_children" && !strings.HasPrefix(o, "release_agent=") {
-					names = append(names, o)
-				}
-			}
-			found = append(found, Hierarchy{strings.Join(names, ","), mount[4]})
+			name = v1Name(super[2])
+		default:
+			continue
+		}
+		if !slices.ContainsFunc(found, func(h Hierarchy) bool { return h.Name == name }) {
+			found = append(found, Hierarchy{name, mount[4]})
 		}
 	}
 	return found, nil
+}
+
+// v1Name leaves of a v1 hierarchy's mount options those that name it.
+func v1Name(options string) string {
+	var names []string
+	for o := range strings.SplitSeq(options, ",") {
+		switch {
+		case o == "rw", o == "xattr", o == "clone_children", o == "noprefix", strings.HasPrefix(o, "release_agent="):
+		default:
+			names = append(names, o)
+		}
+	}
+	return strings.Join(names, ",")
 }
 
 // Tree is a set of cgroups with the same paths in several hierarchies.

@@ -1,16 +1,16 @@
 package machine
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/podseal/podseal/test/cgrouptree"
 )
 
 // self is the cgroup of the tests and of what they start: beside the pods, as a
@@ -18,106 +18,43 @@ import (
 // controllers may hold no processes.
 const self = "node"
 
-// hierarchy is one mounted cgroup hierarchy.
-type hierarchy struct {
-	mount   string // where it is mounted
-	kind    string // cgroup or cgroup2
-	options string // what mounts it again: the controllers or the name
-}
-
-// cgroupHierarchies lists those of this machine whose root is mounted.
-func cgroupHierarchies() ([]hierarchy, error) {
-	file, err := os.Open("/proc/self/mountinfo")
+// makeTrees makes the machine's cgroup in each hierarchy.
+func makeTrees(tree string) error {
+	cgroups, err := cgrouptree.New()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer file.Close()
-	var found []hierarchy
-	seen := make(map[string]bool)
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		mount, source, ok := strings.Cut(lines.Text(), " - ")
-		left, right := strings.Fields(mount), strings.Fields(source)
-		if !ok || len(left) < 5 || len(right) < 3 || left[3] != "/" || !strings.HasPrefix(right[0], "cgroup") {
+	if err := cgroups.Make(filepath.Join(tree, self)); err != nil {
+		return err
+	}
+	// What is made below a v1 cpuset cgroup has no CPUs, and so takes no process,
+	// unless it clones its parent's.
+	for _, dir := range cgroups.Dirs(tree) {
+		clone := filepath.Join(dir, "cgroup.clone_children")
+		if !exists(clone) || !exists(filepath.Join(dir, "cpuset.cpus")) {
 			continue
 		}
-		h := hierarchy{mount: left[4], kind: right[0]}
-		if h.kind == "cgroup" {
-			h.options = controllers(right[2])
-		}
-		if !seen[h.options] {
-			seen[h.options] = true
-			found = append(found, h)
-		}
-	}
-	if len(found) == 0 {
-		return nil, errors.New("no cgroup hierarchy is mounted")
-	}
-	return found, nil
-}
-
-// controllers leaves of a v1 hierarchy's options those that name it.
-func controllers(options string) string {
-	var names []string
-	for _, option := range strings.Split(options, ",") {
-		switch option {
-		case "rw", "ro", "xattr", "clone_children", "noprefix":
-		default:
-			if !strings.HasPrefix(option, "release_agent=") {
-				names = append(names, option)
-			}
-		}
-	}
-	return strings.Join(names, ",")
-}
-
-// makeTrees makes the machine's cgroup in each hierarchy.
-func makeTrees(hierarchies []hierarchy, tree string) error {
-	for _, h := range hierarchies {
-		dir := filepath.Join(h.mount, tree)
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-		if err := inheritCPUs(h.mount, dir); err != nil {
-			return err
-		}
-		if err := os.Mkdir(filepath.Join(dir, self), 0o755); err != nil {
+		if err := os.WriteFile(clone, []byte("1"), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// inheritCPUs lets a v1 cpuset cgroup and its children take processes: a new one
-// has no CPUs.
-func inheritCPUs(parent, dir string) error {
-	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-		value, err := os.ReadFile(filepath.Join(parent, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // no v1 cpuset
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), value, 0o644)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	err := os.WriteFile(filepath.Join(dir, "cgroup.clone_children"), []byte("1"), 0o644)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // enterTrees moves this process into the machine's cgroup, makes that the root of
 // what the machine sees, and mounts it and /proc anew.
 func enterTrees(tree string) error {
-	hierarchies, err := cgroupHierarchies()
+	hierarchies, err := cgrouptree.Hierarchies()
 	if err != nil {
 		return err
 	}
 	for _, h := range hierarchies {
-		if err := os.WriteFile(filepath.Join(h.mount, tree, "cgroup.procs"), []byte("0"), 0); err != nil {
+		if err := os.WriteFile(filepath.Join(h.Mount, tree, "cgroup.procs"), []byte("0"), 0); err != nil {
 			return err
 		}
 	}
@@ -129,13 +66,17 @@ func enterTrees(tree string) error {
 	}
 	for _, h := range hierarchies {
 		// The kernel refuses to mount a hierarchy on top of itself.
-		if err := unix.Unmount(h.mount, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount %s: %w", h.mount, err)
+		if err := unix.Unmount(h.Mount, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", h.Mount, err)
 		}
-		if err := unix.Mount("cgroup", h.mount, h.kind, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, h.options); err != nil {
-			return fmt.Errorf("mount %s (%s): %w", h.mount, h.options, err)
+		kind := "cgroup" // with its name for an option
+		if h.Name == "" {
+			kind = "cgroup2"
 		}
-		if err := os.WriteFile(filepath.Join(h.mount, self, "cgroup.procs"), []byte("0"), 0); err != nil {
+		if err := unix.Mount("cgroup", h.Mount, kind, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, h.Name); err != nil {
+			return fmt.Errorf("mount %s (%s): %w", h.Mount, h.Name, err)
+		}
+		if err := os.WriteFile(filepath.Join(h.Mount, self, "cgroup.procs"), []byte("0"), 0); err != nil {
 			return err
 		}
 	}
@@ -147,10 +88,10 @@ func enterTrees(tree string) error {
 
 // sweep removes the cgroups and folders that killed runs left: those whose process
 // outside is gone. It does what it can; what can't be removed is in nobody's way.
-func sweep(hierarchies []hierarchy) {
+func sweep(hierarchies []cgrouptree.Hierarchy) {
 	places := []string{os.TempDir()}
 	for _, h := range hierarchies {
-		places = append(places, h.mount)
+		places = append(places, h.Mount)
 	}
 	for i, place := range places {
 		left, err := filepath.Glob(filepath.Join(place, prefix+"*"))
@@ -171,10 +112,10 @@ func sweep(hierarchies []hierarchy) {
 	}
 }
 
-func removeTrees(hierarchies []hierarchy, tree string) error {
+func removeTrees(hierarchies []cgrouptree.Hierarchy, tree string) error {
 	var errs []error
 	for _, h := range hierarchies {
-		errs = append(errs, retry(func() error { return removeTree(filepath.Join(h.mount, tree)) }))
+		errs = append(errs, retry(func() error { return removeTree(filepath.Join(h.Mount, tree)) }))
 	}
 	return errors.Join(errs...)
 }

@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/podseal/podseal/test/cgrouptree"
 	"github.com/podseal/podseal/test/testenv"
 )
 
@@ -87,7 +88,7 @@ func Dir() string { return os.Getenv(dirVar) }
 
 // outside starts the machine, waits for its end and removes what is left.
 func outside(ctx context.Context, prepare Prepare) (code int, err error) {
-	hierarchies, err := cgroupHierarchies()
+	hierarchies, err := cgrouptree.Hierarchies()
 	if err != nil {
 		return 0, err
 	}
@@ -103,7 +104,7 @@ func outside(ctx context.Context, prepare Prepare) (code int, err error) {
 	}
 	tree := filepath.Base(dir)
 	defer func() { err = errors.Join(err, removeTrees(hierarchies, tree)) }()
-	if err := makeTrees(hierarchies, tree); err != nil {
+	if err := makeTrees(tree); err != nil {
 		return 0, err
 	}
 
