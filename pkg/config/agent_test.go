@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/hcl"
 	"github.com/hashicorp/hcl/hcl/ast"
 	"github.com/hashicorp/hcl/hcl/parser"
-	"github.com/hashicorp/hcl/hcl/printer"
 	"github.com/hashicorp/hcl/hcl/token"
+
+	"github.com/podseal/podseal/test/agentconf"
 )
 
 // spellings are the forms in which one plugin_data, given in HCL, reaches a plugin.
@@ -20,58 +20,20 @@ func spellings(t *testing.T, text string) map[string]string {
 	asJSON := toJSON(t, text)
 	return map[string]string{
 		"HCL":                          text,
-		"HCL as the agent prints it":   agentPrints(t, agentHCL(text)),
-		"JSON as the agent prints it":  agentPrints(t, agentJSON(asJSON)),
+		"HCL as the agent prints it":   agentPrints(t, agentconf.HCL(text)),
+		"JSON as the agent prints it":  agentPrints(t, agentconf.JSON(asJSON)),
 		"JSON from a plugin_data_file": asJSON,
 	}
 }
 
-func agentHCL(pluginData string) string {
-	return "plugins {\n  WorkloadAttestor \"k8s\" {\n    plugin_cmd = \"podseal\"\n    plugin_data {\n" + pluginData + "\n    }\n  }\n}\n"
-}
-
-// agentJSON has its plugins in lists, as SPIRE's chart writes them.
-func agentJSON(pluginData string) string {
-	return `{"plugins": {"WorkloadAttestor": [{"k8s": {"plugin_cmd": "podseal", "plugin_data": ` + pluginData + `}}]}}`
-}
-
-// agentPrints is what SPIRE Agent hands to the plugin k8s of an agent.conf: it decodes
-// the file, keeps plugin_data as a syntax tree and prints that.
+// agentPrints is what SPIRE Agent hands to the plugin k8s of an agent.conf.
 func agentPrints(t *testing.T, agentConf string) string {
 	t.Helper()
-	text, err := agentPrint(agentConf)
+	text, err := agentconf.PluginData(agentConf)
 	if err != nil {
 		t.Fatalf("the agent can't read:\n%s\n%v", agentConf, err)
 	}
 	return text
-}
-
-func agentPrint(agentConf string) (string, error) {
-	var file struct {
-		Plugins ast.Node `hcl:"plugins"`
-	}
-	if err := hcl.Decode(&file, agentConf); err != nil {
-		return "", err
-	}
-	type plugin struct {
-		PluginData ast.Node `hcl:"plugin_data"`
-	}
-	var plugins []map[string]map[string]plugin
-	if err := hcl.DecodeObject(&plugins, file.Plugins); err != nil {
-		return "", err
-	}
-	for _, types := range plugins {
-		k8s, ok := types["WorkloadAttestor"]["k8s"]
-		if !ok || k8s.PluginData == nil {
-			continue
-		}
-		var printed bytes.Buffer
-		if err := printer.DefaultConfig.Fprint(&printed, k8s.PluginData); err != nil {
-			return "", err
-		}
-		return printed.String(), nil
-	}
-	return "", nil
 }
 
 // toJSON writes HCL as JSON, value by value: repeated keys stay repeated.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
 	"github.com/podseal/podseal/test/pluginproc"
+	"github.com/podseal/podseal/test/testenv"
 )
 
 const (
@@ -196,8 +197,8 @@ func TestFilesThatConfigureCantUse(t *testing.T) {
 		{"node name that is no host", settings{"node_name": "node@evil.example.org/"}, []string{`node_name "node@evil.example.org/" is neither a host name nor an IP address`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if strings.Contains(test.want[0], serviceAccount) && exists(serviceAccount) {
-				t.Skip("this machine is a pod, with a service account")
+			if strings.Contains(test.want[0], serviceAccount) {
+				testenv.Require(t, !exists(serviceAccount), "this machine is a pod, with a service account")
 			}
 			text := node.Settings().With(test.change).HCL()
 			wantStatus(t, plugin.Configure(t.Context(), text), codes.InvalidArgument, test.want...)

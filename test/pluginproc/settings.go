@@ -3,16 +3,13 @@ package pluginproc
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/hcl"
-	"github.com/hashicorp/hcl/hcl/ast"
-	"github.com/hashicorp/hcl/hcl/printer"
+	"github.com/podseal/podseal/test/agentconf"
 )
 
 // Settings are the keys of a plugin_data and their values: strings, numbers and
@@ -72,10 +69,9 @@ func text(v any) string {
 func (s Settings) Spellings(t testing.TB) map[string]string {
 	t.Helper()
 	return map[string]string{
-		"HCL":                        s.HCL(),
-		"HCL as the agent prints it": AgentPrints(t, s.HCL()),
-		"JSON as the agent prints it": agentPrints(t,
-			`{"plugins": {"WorkloadAttestor": [{"k8s": {"plugin_cmd": "podseal", "plugin_data": `+s.JSON()+`}}]}}`),
+		"HCL":                         s.HCL(),
+		"HCL as the agent prints it":  AgentPrints(t, s.HCL()),
+		"JSON as the agent prints it": agentPrints(t, agentconf.JSON(s.JSON())),
 	}
 }
 
@@ -83,37 +79,14 @@ func (s Settings) Spellings(t testing.TB) map[string]string {
 // agent.conf is this HCL: it keeps the syntax tree and prints that.
 func AgentPrints(t testing.TB, pluginData string) string {
 	t.Helper()
-	return agentPrints(t, "plugins {\n  WorkloadAttestor \"k8s\" {\n    plugin_cmd = \"podseal\"\n    plugin_data {\n"+pluginData+"\n    }\n  }\n}\n")
+	return agentPrints(t, agentconf.HCL(pluginData))
 }
 
 func agentPrints(t testing.TB, agentConf string) string {
 	t.Helper()
-	text, err := printPluginData(agentConf)
+	text, err := agentconf.PluginData(agentConf)
 	if err != nil {
 		t.Fatalf("the agent can't read this: %v\n%s", err, agentConf)
 	}
 	return text
-}
-
-func printPluginData(agentConf string) (string, error) {
-	var file struct {
-		Plugins ast.Node `hcl:"plugins"`
-	}
-	if err := hcl.Decode(&file, agentConf); err != nil {
-		return "", err
-	}
-	var plugins []map[string]map[string]struct {
-		PluginData ast.Node `hcl:"plugin_data"`
-	}
-	if err := hcl.DecodeObject(&plugins, file.Plugins); err != nil {
-		return "", err
-	}
-	for _, types := range plugins {
-		if k8s, ok := types[pluginType]["k8s"]; ok {
-			var b bytes.Buffer
-			err := printer.DefaultConfig.Fprint(&b, k8s.PluginData)
-			return b.String(), err
-		}
-	}
-	return "", errors.New("it has no such plugin")
 }
