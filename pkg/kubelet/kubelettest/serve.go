@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -18,26 +17,20 @@ import (
 // serve answers one request as a kubelet does: first who asks, then whether
 // they may, then what was asked for.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/pods" || r.Method != http.MethodGet {
-		s.mu.Lock()
-		s.stats.Other++
-		s.mu.Unlock()
-		http.NotFound(w, r)
-		return
-	}
-	fault := s.arrive(r)
+	needs := subresources(r.URL.Path)
+	pods := r.URL.Path == "/pods" && r.Method == http.MethodGet
+	fault := s.arrive(r, pods)
 	defer s.leave()
 
-	if fault != nil {
-		fault(s, w, r)
-		return
-	}
-	user := s.authenticate(r)
+	s.setDate(w)
 	switch {
-	case user == "":
-		refuse(w, http.StatusUnauthorized, "Unauthorized")
-	case !s.mayList(user):
-		refuse(w, http.StatusForbidden, fmt.Sprintf("Forbidden (user=%s, verb=get, resource=nodes, subresource(s)=[pods proxy])\n", user))
+	case needs == nil || r.Method != http.MethodGet:
+		http.NotFound(w, r) // without asking who it is, as a kubelet does
+	case fault != nil:
+		fault(s, w, r)
+	case !s.admit(w, r, needs):
+	case !pods:
+		s.debug(w, r)
 	default:
 		list := s.List()
 		w.Header().Set("Content-Type", "application/json")
@@ -46,15 +39,28 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) arrive(r *http.Request) Fault {
+// setDate leaves the header to net/http unless the clock is wrong.
+func (s *Server) setDate(w http.ResponseWriter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stats.Requests++
+	if s.clockOffset != 0 {
+		w.Header().Set("Date", time.Now().Add(s.clockOffset).UTC().Format(http.TimeFormat))
+	}
+}
+
+func (s *Server) arrive(r *http.Request, pods bool) Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.stats.Starts = append(s.stats.Starts, time.Now())
 	s.stats.Header = r.Header.Clone()
 	s.stats.Header.Del("Authorization")
 	s.inFlight++
 	s.stats.MaxInFlight = max(s.stats.MaxInFlight, s.inFlight)
+	if !pods {
+		s.stats.Other++
+		return nil
+	}
+	s.stats.Requests++
 	return s.nextFault()
 }
 
@@ -72,9 +78,6 @@ func refuse(w http.ResponseWriter, code int, text string) {
 
 // authenticate returns the user's name, empty for nobody that is known.
 func (s *Server) authenticate(r *http.Request) string {
-	if s.options.Plain {
-		return "system:anonymous"
-	}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		leaf := r.TLS.PeerCertificates[0]
 		roots := x509.NewCertPool()
@@ -95,12 +98,6 @@ func (s *Server) authenticate(r *http.Request) string {
 		return ""
 	}
 	return "system:anonymous"
-}
-
-func (s *Server) mayList(user string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !slices.Contains(s.forbidden, user)
 }
 
 // List is the body of an answer: the pods, in a new random order.
@@ -131,9 +128,33 @@ func (s *Server) List() []byte {
 // ServiceAccount is the user that a bearer token stands for.
 const ServiceAccount = "system:serviceaccount:spire:spire-agent"
 
+// Claims are what a bearer token says of itself.
+type Claims struct {
+	// Subject defaults to ServiceAccount.
+	Subject  string
+	Audience []string
+	// The zero time leaves a claim out.
+	IssuedAt, NotBefore, Expires time.Time
+}
+
 // Token makes a bearer token that looks like a service account's and expires at
 // that time. Nothing signs it: a server lets in the tokens that it was told.
-func Token(expires time.Time) string {
+func Token(expires time.Time) string { return Claims{Expires: expires}.Token() }
+
+// Token makes a bearer token with these claims, different each time.
+func (c Claims) Token() string {
+	claims := map[string]any{
+		"sub": or(c.Subject, ServiceAccount),
+		"jti": strconv.FormatUint(rand.Uint64(), 36), // #nosec G404 -- only to differ
+	}
+	if c.Audience != nil {
+		claims["aud"] = c.Audience
+	}
+	for name, t := range map[string]time.Time{"iat": c.IssuedAt, "nbf": c.NotBefore, "exp": c.Expires} {
+		if !t.IsZero() {
+			claims[name] = t.Unix()
+		}
+	}
 	part := func(v any) string {
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -141,9 +162,7 @@ func Token(expires time.Time) string {
 		}
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
-	return part(map[string]any{"alg": "RS256", "typ": "JWT"}) + "." +
-		part(map[string]any{"sub": ServiceAccount, "exp": expires.Unix(), "jti": strconv.FormatUint(rand.Uint64(), 36)}) + // #nosec G404 -- only to differ
-		".c2lnbmF0dXJl"
+	return part(map[string]any{"alg": "RS256", "typ": "JWT"}) + "." + part(claims) + ".c2lnbmF0dXJl"
 }
 
 func expired(token string) bool {

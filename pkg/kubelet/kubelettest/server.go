@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -44,6 +45,8 @@ type Options struct {
 	RequireClientCertificate bool
 	// Forbidden are the names of users that may connect but not list pods.
 	Forbidden []string
+	// Permissions are those of users who may do something else than list pods.
+	Permissions map[string]Permission
 }
 
 // Server is a running stand-in. All methods are safe for concurrent use.
@@ -62,23 +65,27 @@ type Server struct {
 	tokens    []string
 	anonymous bool
 	forbidden []string
-	pods      map[string]*item // by UID
-	faults    []scripted
-	stats     Stats
-	inFlight  int
-	open      int
+	// permissions is by the user's name.
+	permissions map[string]Permission
+	// clockOffset is how far the clock is ahead of this machine's.
+	clockOffset time.Duration
+	pods        map[string]*item // by UID
+	faults      []scripted
+	stats       Stats
+	inFlight    int
+	open        int
 }
 
 // Stats is what a server has seen.
 type Stats struct {
 	// Requests counts the requests for /pods, refused and faulty ones too.
 	Requests int
-	// MaxInFlight is the most there were at a time.
-	MaxInFlight int
-	// Starts are their times.
-	Starts []time.Time
 	// Other counts requests for anything else.
 	Other int
+	// MaxInFlight is the most there were at a time, of all requests.
+	MaxInFlight int
+	// Starts are the times of all requests.
+	Starts []time.Time
 	// Connections counts the connections that were opened.
 	Connections int
 	// Header is that of the last request, without its credentials.
@@ -88,12 +95,16 @@ type Stats struct {
 // Start starts a kubelet without pods.
 func Start(o Options) (*Server, error) {
 	s := &Server{
-		options:   o,
-		port:      o.Port,
-		tokens:    slices.Clone(o.Tokens),
-		anonymous: o.Anonymous,
-		forbidden: slices.Clone(o.Forbidden),
-		pods:      make(map[string]*item),
+		options:     o,
+		port:        o.Port,
+		tokens:      slices.Clone(o.Tokens),
+		anonymous:   o.Anonymous,
+		forbidden:   slices.Clone(o.Forbidden),
+		permissions: maps.Clone(o.Permissions),
+		pods:        make(map[string]*item),
+	}
+	if s.permissions == nil {
+		s.permissions = make(map[string]Permission)
 	}
 	var err error
 	if s.clientCA, err = NewCA("kubelettest client CA"); err != nil {
@@ -259,6 +270,14 @@ func (s *Server) SetForbidden(users ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forbidden = slices.Clone(users)
+}
+
+// SetClock sets the clock that the Date header is taken from so far ahead of
+// this machine's; behind it when ahead is negative.
+func (s *Server) SetClock(ahead time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clockOffset = ahead
 }
 
 // Stats returns what the server has seen since it was started.
