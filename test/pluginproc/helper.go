@@ -44,7 +44,7 @@ func (p *Process) Cover(t testing.TB, file, content string) {
 	if err := os.WriteFile(with, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := helper(roleCover, fmt.Sprintf("/proc/%d/ns/mnt", p.pid), with, file).CombinedOutput(); err != nil {
+	if out, err := helper(roleCover, fmt.Sprintf("/proc/%d/ns/mnt", p.PID()), with, file).CombinedOutput(); err != nil {
 		t.Fatalf("covering %s: %v: %s", file, err, out)
 	}
 }
