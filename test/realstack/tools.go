@@ -43,6 +43,11 @@ var tools = map[string]tool{
 		pkg: "github.com/spiffe/spire/cmd/spire-server", cgo: true, minutes: "about 4 minutes",
 		flags: []string{"-tags=netgo,osusergo,sqlite_omit_load_extension", "-ldflags=-s -w -linkmode external -extldflags -static"},
 	},
+	// SPIRE's built-in attestor as a plugin, for the benchmark.
+	"k8s-attestor": {
+		folder: "spire", module: "github.com/spiffe/spire",
+		pkg: "./k8s-attestor", minutes: "about 2 minutes",
+	},
 	"kubelet": {
 		folder: "kubernetes", module: "k8s.io/kubernetes",
 		pkg: "k8s.io/kubernetes/cmd/kubelet", minutes: "about 4 minutes",
