@@ -1,5 +1,7 @@
 package container
 
+import "context"
+
 // Resolve is what Ref does, from the texts of the cgroup files of the process,
 // the agent and the first process, without a proc file system.
 func Resolve(process, agent, outer, root, ownPodUID string) (Ref, error) {
@@ -28,3 +30,10 @@ func Resolve(process, agent, outer, root, ownPodUID string) (Ref, error) {
 
 // ParseStat is parseStat.
 var ParseStat = parseStat
+
+// CountProcesses surveys at most limit processes and returns how many live.
+func (l *Locator) CountProcesses(ctx context.Context, limit int) (int, error) {
+	n := 0
+	err := l.survey(ctx, limit, func(Located) bool { n++; return true })
+	return n, err
+}

@@ -27,6 +27,11 @@ type found struct {
 	scope bool
 	// ignored is the path where a name further down looks like a pod's.
 	ignored bool
+	// beside is the path of a container beside an agent that is in no pod.
+	beside bool
+	// pod is how many names of the rest end with the pod's; 0 where the rest
+	// has no name that is the pod's alone.
+	pod int
 }
 
 var (
@@ -40,12 +45,17 @@ var (
 	podLike = regexp.MustCompile(`(?:^|-)pod(?:[0-9a-fA-F]{8}[-_](?:[0-9a-fA-F]{4}[-_]){3}[0-9a-fA-F]{12}|[0-9a-f]{32})(?:\.slice(?::|$)|$)`)
 )
 
+// qosClasses are those with a cgroup of their own: guaranteed pods are in the
+// kubelet's root itself.
+var qosClasses = []string{"burstable", "besteffort"}
+
 // runtimeServices are the units below which runtimes with the cgroupfs driver
 // put containers of a kubelet with the systemd driver. Other services may be
 // delegated to users, who then choose the names below them.
 var runtimeServices = []string{"containerd.service", "crio.service", "docker.service"}
 
 // locate says what the path means. root is the kubelet's --cgroup-root as names.
+// With an error the answer holds what was read of it, for people.
 func locate(p place, root []string) (found, error) {
 	if p.own || len(p.rest) == 0 {
 		return found{}, nil
@@ -57,14 +67,15 @@ func locate(p place, root []string) (found, error) {
 	s.start(p)
 	s.kubeletRoot(root)
 	s.qos()
+	above := len(p.rest) - len(s.rest)
 	f, inPod, err := s.pod()
-	switch {
-	case err != nil:
-		return found{}, err
-	case inPod:
-		return f, nil
+	if inPod || err != nil {
+		f.pod = above + 1
+		return f, err
 	}
-	if id, scope, ok := containerName(p.rest[0]); ok && p.outside {
+	id, scope, beside := containerName(p.rest[0])
+	beside = beside && p.outside
+	if beside {
 		uid := ownPod(p)
 		// Where the agent sees that it is in no pod itself, a container beside
 		// it is in none either, save where the kubelet makes no pod cgroups.
@@ -72,7 +83,7 @@ func locate(p place, root []string) (found, error) {
 			return found{podUID: uid, containerID: id, scope: scope}, nil
 		}
 	}
-	return found{ignored: slices.ContainsFunc(p.rest, podLike.MatchString)}, nil
+	return found{ignored: slices.ContainsFunc(p.rest, podLike.MatchString), beside: beside}, nil
 }
 
 // locateColon reads the form "slice:runtime:container".
@@ -168,7 +179,7 @@ func (s *scanner) qos() {
 	if len(s.rest) == 0 {
 		return
 	}
-	for _, class := range []string{"burstable", "besteffort"} {
+	for _, class := range qosClasses {
 		if s.rest[0] == class && (s.unknown || s.fs == "kubepods") {
 			s.take(1)
 			return
@@ -181,7 +192,7 @@ func (s *scanner) qos() {
 	}
 }
 
-// pod takes the pod and its container.
+// pod takes the pod and its container. With an error it returns the pod's UID.
 func (s *scanner) pod() (found, bool, error) {
 	if len(s.rest) == 0 {
 		return found{}, false, nil
@@ -194,13 +205,13 @@ func (s *scanner) pod() (found, bool, error) {
 		return found{}, false, fmt.Errorf("%w: the pod's cgroup %q has no UID", ErrMalformed, s.rest[0])
 	}
 	if len(s.rest) == 1 {
-		return found{}, false, fmt.Errorf("%w: pod UID %q", ErrNoContainer, uid)
+		return found{podUID: uid}, false, fmt.Errorf("%w: pod UID %q", ErrNoContainer, uid)
 	}
 	id, _, ok := containerName(s.rest[1])
 	if !ok {
 		// A helper of the runtime, such as CRI-O's conmon, is in the pod's
 		// cgroup but is not the pod's workload.
-		return found{}, false, fmt.Errorf("%w: pod UID %q, cgroup %q", ErrNoContainer, uid, s.rest[1])
+		return found{podUID: uid}, false, fmt.Errorf("%w: pod UID %q, cgroup %q", ErrNoContainer, uid, s.rest[1])
 	}
 	return found{podUID: uid, containerID: id}, true, nil
 }

@@ -2,7 +2,6 @@ package container
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,9 +73,15 @@ type Process struct {
 	locator *Locator
 	pid     int32
 	dir     *os.Root // /proc/<pid>
+	state   string   // as it was at first
 	start   uint64   // clock ticks since boot
 	cgroup  []byte   // as it was at first
-	ignored []string
+
+	// What Ref read and made of it, for people.
+	own      own
+	verdicts []verdict
+	ref      Ref
+	refErr   error
 }
 
 // Open holds the process with that ID, which called just now. Its errors are
@@ -103,7 +108,7 @@ func (l *Locator) Open(pid int32) (*Process, error) {
 
 // hold reads what Check compares with later.
 func (p *Process) hold(arrival uint64) error {
-	start, err := p.alive()
+	state, start, err := p.alive()
 	if err != nil {
 		return err
 	}
@@ -112,7 +117,7 @@ func (p *Process) hold(arrival uint64) error {
 	if start > arrival {
 		return fmt.Errorf("process %d started after the call came in: %w", p.pid, ErrChanged)
 	}
-	p.start = start
+	p.state, p.start = state, start
 	p.cgroup, err = p.read("cgroup", maxCgroupFile)
 	return err
 }
@@ -127,32 +132,20 @@ func (p *Process) Ref() (Ref, error) {
 	if err != nil {
 		return Ref{}, err
 	}
-	o, err := p.locator.own()
-	if err != nil {
+	if p.own, err = p.locator.own(); err != nil {
 		return Ref{}, err
 	}
-	ref, verdicts, err := resolve(lines, o, p.locator.root)
-	for _, v := range verdicts {
-		if ref.IsZero() && (v.ignored || v.containerID != "") {
-			p.ignored = append(p.ignored, v.path)
-		}
-		if p.locator.log != nil {
-			p.locator.log.LogAttrs(context.Background(), slog.LevelDebug, "cgroup line", slog.Int("pid", int(p.pid)), slog.String("hierarchy", v.hierarchy),
-				slog.String("path", v.path), slog.String("pod_uid", v.podUID), slog.String("container_id", v.containerID), slog.Bool("ignored", v.ignored))
-		}
+	p.ref, p.verdicts, p.refErr = resolve(lines, p.own, p.locator.root)
+	if p.locator.log != nil {
+		p.logLines()
 	}
-	return ref, err
+	return p.ref, p.refErr
 }
-
-// Ignored returns, after Ref found no pod, the process's cgroup paths in which a
-// name looks like a pod's but stands where anybody could have made it, or below
-// a --cgroup-root that is not configured.
-func (p *Process) Ignored() []string { return p.ignored }
 
 // Check returns ErrChanged unless the process is still the one that Open held,
 // alive and in the same cgroups.
 func (p *Process) Check() error {
-	start, err := p.alive()
+	_, start, err := p.alive()
 	if errors.Is(err, ErrNotExist) {
 		return fmt.Errorf("process %d ended: %w", p.pid, ErrChanged)
 	}
@@ -172,23 +165,24 @@ func (p *Process) Check() error {
 	return nil
 }
 
-// alive returns the start time of the process, in clock ticks since boot, and
-// an error unless it lives. A process whose main thread exited is a zombie too:
-// it still shows its cgroup, but its ID may be waited for any moment.
-func (p *Process) alive() (uint64, error) {
-	stat, err := p.read("stat", 4<<10)
+// alive returns the state and the start time of the process, in clock ticks
+// since boot, and an error unless it lives. A process whose main thread exited is
+// a zombie too: it still shows its cgroup, but its ID may be waited for any
+// moment.
+func (p *Process) alive() (state string, start uint64, err error) {
+	stat, err := p.read("stat", maxStat)
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
-	state, start, err := parseStat(string(stat))
+	state, start, err = parseStat(string(stat))
 	if err != nil {
-		return 0, fmt.Errorf("process %d: %w", p.pid, err)
+		return "", 0, fmt.Errorf("process %d: %w", p.pid, err)
 	}
 	switch state {
 	case "Z", "X", "x":
-		return 0, fmt.Errorf("process %d, or its main thread, has ended (state %s): %w", p.pid, state, ErrChanged)
+		return "", 0, fmt.Errorf("process %d, or its main thread, has ended (state %s): %w", p.pid, state, ErrChanged)
 	}
-	return start, nil
+	return state, start, nil
 }
 
 // read reads a file of the process whole, at most limit bytes.
@@ -258,20 +252,33 @@ func processError(pid int32, err error) error {
 	return fmt.Errorf("%w: process %d: %w", ErrMalformed, pid, err)
 }
 
+// maxStat bounds what is read of a stat file: 52 numbers and a name of 15 bytes.
+const maxStat = 4 << 10
+
 // parseStat returns the state and the start time of a /proc/<pid>/stat,
-// proc_pid_stat(5). The second field is a name that the process chose: it may
-// hold spaces, parentheses and newlines, and ends at the last parenthesis.
+// proc_pid_stat(5).
 func parseStat(stat string) (state string, start uint64, err error) {
-	i := strings.LastIndexByte(stat, ')')
-	fields := strings.Fields(stat[i+1:])
-	if i < 0 || len(fields) < 20 {
-		return "", 0, fmt.Errorf("%w: stat %q has too few fields", ErrMalformed, stat)
+	fields, err := statFields(stat)
+	if err != nil {
+		return "", 0, err
 	}
 	start, err = strconv.ParseUint(fields[19], 10, 64)
 	if err != nil {
 		return "", 0, fmt.Errorf("%w: start time of stat: %w", ErrMalformed, err)
 	}
 	return fields[0], start, nil
+}
+
+// statFields returns the fields of a stat file from the third on, the state, at
+// least 20. The second is a name that the process chose: it may hold spaces,
+// parentheses and newlines, and ends at the last parenthesis.
+func statFields(stat string) ([]string, error) {
+	i := strings.LastIndexByte(stat, ')')
+	fields := strings.Fields(stat[i+1:])
+	if i < 0 || len(fields) < 20 {
+		return nil, fmt.Errorf("%w: stat %q has too few fields", ErrMalformed, stat)
+	}
+	return fields, nil
 }
 
 // bootTicks is the time since boot in the unit and of the clock that the kernel

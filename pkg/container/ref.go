@@ -47,29 +47,38 @@ func (o own) nested(hierarchy string) bool {
 // verdict is what one line of a cgroup file says.
 type verdict struct {
 	line
+	agent string // the agent's own path of the hierarchy
+	place place
 	found
+	err error
 }
 
-// resolve combines what the lines of a process's cgroup file say.
+// resolve combines what the lines of a process's cgroup file say. An error of a
+// line ends it; the verdicts reach as far as it got.
 func resolve(process []line, o own, root []string) (Ref, []verdict, error) {
-	var verdicts []verdict
+	verdicts := make([]verdict, 0, len(process))
 	for _, l := range process {
-		agent, ok := pathOf(o.lines, l.hierarchy)
-		if !ok {
-			return Ref{}, verdicts, fmt.Errorf("%w: hierarchy %q is not in the agent's own cgroup file", ErrMalformed, l.hierarchy)
+		v := o.judge(l, root)
+		verdicts = append(verdicts, v)
+		if v.err != nil {
+			return Ref{}, verdicts, v.err
 		}
-		p, err := relate(agent, l.path, o.nested(l.hierarchy))
-		if err != nil {
-			return Ref{}, verdicts, err
-		}
-		f, err := locate(p, root)
-		if err != nil {
-			return Ref{}, verdicts, err
-		}
-		verdicts = append(verdicts, verdict{l, f})
 	}
 	ref, err := combine(verdicts, o.podUID)
 	return ref, verdicts, err
+}
+
+func (o own) judge(l line, root []string) verdict {
+	v := verdict{line: l}
+	var ok bool
+	if v.agent, ok = pathOf(o.lines, l.hierarchy); !ok {
+		v.err = fmt.Errorf("%w: hierarchy %q is not in the agent's own cgroup file", ErrMalformed, l.hierarchy)
+		return v
+	}
+	if v.place, v.err = relate(v.agent, l.path, o.nested(l.hierarchy)); v.err == nil {
+		v.found, v.err = locate(v.place, root)
+	}
+	return v
 }
 
 // combine is the one answer of all lines, or an error where there are two.
