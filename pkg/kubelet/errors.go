@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -21,14 +22,13 @@ type RequestError struct {
 	// Err is what went wrong, *CertificateError where the kubelet could not
 	// prove who it is.
 	Err error
-	// Advice is what to look at, empty where there is nothing to say.
-	Advice string
 
-	doing string
+	doing   string
+	finding finding
 }
 
 func (e *RequestError) Error() string {
-	return joined(e.doing, printable([]byte(e.Err.Error()), 2<<10), e.Advice)
+	return joined(e.doing, printable([]byte(e.Err.Error()), 2<<10), e.finding.said)
 }
 
 func (e *RequestError) Unwrap() error { return e.Err }
@@ -38,10 +38,9 @@ type StatusError struct {
 	Code int
 	// Body is up to 1 KiB of the answer, fit for printing.
 	Body string
-	// Advice is what to look at.
-	Advice string
 
-	final bool
+	final   bool
+	finding finding
 }
 
 func (e *StatusError) Error() string {
@@ -49,7 +48,7 @@ func (e *StatusError) Error() string {
 	if e.Body != "" {
 		text += " " + e.Body
 	}
-	return joined(text, "", e.Advice)
+	return joined(text, "", e.finding.said)
 }
 
 // Final is whether the same question will get the same answer until somebody
@@ -63,6 +62,8 @@ type ResponseError struct {
 	Err error
 
 	what string
+	// address is who gave it, portKey the key that its port came from.
+	address, portKey string
 }
 
 func (e *ResponseError) Error() string {
@@ -93,21 +94,29 @@ func joined(what, why, advice string) string {
 	return what
 }
 
-// newStatusError says what an answer other than 200 means. judge401 adds what
-// there is to say of a 401.
+// newStatusError says what an answer other than 200 means. judge401 says it of a
+// 401.
 func newStatusError(cfg Config, resp *http.Response, body []byte) *StatusError {
 	e := &StatusError{Code: resp.StatusCode, Body: printable(bytes.TrimSpace(body), maxErrorBody)}
+	answered := strings.TrimSpace(fmt.Sprintf("%s answered %d %s", cfg.address(), e.Code, e.Body))
+	is := fmt.Sprintf("is it really the kubelet that listens on %s?", cfg.portKey())
+	look := fmt.Sprintf("look whether it is the kubelet that listens there, and set %s to the kubelet's port", cfg.portKey())
+	e.finding.diagnosis = Diagnosis{ReasonStatus, answered, "look at the kubelet's log; podseal asks again by itself"}
 	switch {
 	case e.Code == http.StatusForbidden:
 		e.final = true
-		e.Advice = "grant the verb `get` on the resource `nodes/pods` (Kubernetes 1.33 and later; `nodes/proxy` before) to the identity that the kubelet names here, " +
+		grant := "grant the verb `get` on the resource `nodes/pods` (Kubernetes 1.33 and later; `nodes/proxy` before) to the identity that the kubelet names here, " +
 			"with a ClusterRole and a ClusterRoleBinding"
+		e.finding = finding{Diagnosis{ReasonForbidden, "the kubelet knows who asks but does not let him list its pods: " + answered, grant}, grant}
 	case e.Code >= 300 && e.Code < 400:
-		e.Advice = fmt.Sprintf("redirects are not followed (this one leads to %q): is it really the kubelet that listens on %s?", clip(resp.Header.Get("Location")), cfg.portKey())
+		to := fmt.Sprintf("redirects are not followed (this one leads to %q)", clip(resp.Header.Get("Location")))
+		e.finding = finding{Diagnosis{ReasonNotKubelet, answered + ": " + to, look}, to + ": " + is}
 	case e.Code == http.StatusBadRequest && !cfg.Secure:
-		e.Advice = "kubelet_read_only_port must be a port that speaks plain HTTP: is this the secure port? That is kubelet_secure_port"
+		e.finding = finding{Diagnosis{ReasonProtocol, answered + ": kubelet_read_only_port must be a port that speaks plain HTTP",
+			fmt.Sprintf("if %d is the kubelet's secure port, set kubelet_secure_port to it in place of kubelet_read_only_port", cfg.Port)},
+			"kubelet_read_only_port must be a port that speaks plain HTTP: is this the secure port? That is kubelet_secure_port"}
 	case e.Code == http.StatusNotFound || e.Code == http.StatusMethodNotAllowed:
-		e.Advice = fmt.Sprintf("is it really the kubelet that listens on %s?", cfg.portKey())
+		e.finding = finding{Diagnosis{ReasonNotKubelet, answered + ", which is not what a kubelet answers", look}, is}
 	}
 	return e
 }
@@ -118,36 +127,50 @@ func (e *StatusError) judge401(cfg Config, sent, now files) {
 	switch {
 	case !cfg.Secure || cfg.Anonymous:
 		e.final = true
-		e.Advice = "the kubelet accepts no anonymous requests (authentication.anonymous.enabled in its configuration): configure token_path, or certificate_path and private_key_path"
+		e.finding = found(ReasonAnonymous, "the kubelet accepts no anonymous requests (authentication.anonymous.enabled in its configuration)",
+			"configure token_path, or certificate_path and private_key_path")
 	case cfg.usesCertificate():
 		e.judgeCertificate(cfg, sent, now)
+	default:
+		e.judgeToken(cfg, sent, now)
+	}
+}
+
+func (e *StatusError) judgeToken(cfg Config, sent, now files) {
+	renew := fmt.Sprintf("put a valid service account's token into %q, or set token_path to a file in which Kubernetes renews it (a projected volume with serviceAccountToken)", cfg.TokenPath)
+	switch expiry := readClaims(now.token).Expires; {
 	case now.token == "":
 		e.final = true
-		e.Advice = fmt.Sprintf("there is no token in %q (token_path)", cfg.TokenPath)
+		cause := fmt.Sprintf("there is no token in %q (token_path)", cfg.TokenPath)
+		e.finding = finding{Diagnosis{ReasonNoToken, cause, renew}, cause}
 	case now.token != sent.token:
-		e.Advice = fmt.Sprintf("token refused; there is a new one in %q (token_path) by now, which the next request will use", cfg.TokenPath)
+		cause := fmt.Sprintf("token refused; there is a new one in %q (token_path) by now, which the next request will use", cfg.TokenPath)
+		e.finding = finding{Diagnosis{ReasonTokenReplaced, cause, "ask again"}, cause}
+	case !expiry.IsZero() && !time.Now().Before(expiry):
+		e.final = true
+		cause := fmt.Sprintf("the token in %q (token_path) has expired at %s and was not replaced", cfg.TokenPath, stamp(expiry))
+		e.finding = finding{Diagnosis{ReasonTokenExpired, cause, renew}, cause}
 	default:
-		if expiry, err := tokenExpiry(now.token); err == nil && !time.Now().Before(expiry) {
-			e.final = true
-			e.Advice = fmt.Sprintf("the token in %q (token_path) has expired at %s and was not replaced", cfg.TokenPath, stamp(expiry))
-			return
-		}
-		e.Advice = fmt.Sprintf("token refused, or the kubelet can't reach the API server: look at %q (token_path), "+
-			"and at authentication.webhook in the kubelet's configuration", cfg.TokenPath)
+		e.finding = found(ReasonTokenRefused, "token refused, or the kubelet can't reach the API server",
+			fmt.Sprintf("look at %q (token_path), and at authentication.webhook in the kubelet's configuration", cfg.TokenPath))
 	}
 }
 
 func (e *StatusError) judgeCertificate(cfg Config, sent, now files) {
-	if now.certificate != sent.certificate || now.key != sent.key {
-		e.Advice = fmt.Sprintf("client certificate refused; there is a new one in %q (certificate_path) by now, which the next request will use", cfg.CertificatePath)
-		return
-	}
-	if leaf := firstCertificate(now.certificate); leaf != nil && time.Now().After(leaf.NotAfter) {
+	leaf := firstCertificate(now.certificate)
+	switch {
+	case now.certificate != sent.certificate || now.key != sent.key:
+		cause := fmt.Sprintf("client certificate refused; there is a new one in %q (certificate_path) by now, which the next request will use", cfg.CertificatePath)
+		e.finding = finding{Diagnosis{ReasonCertificateReplaced, cause, "ask again"}, cause}
+	case leaf != nil && time.Now().After(leaf.NotAfter):
 		e.final = true
-		e.Advice = fmt.Sprintf("the client certificate in %q (certificate_path) has expired at %s and was not replaced", cfg.CertificatePath, stamp(leaf.NotAfter))
-		return
+		cause := fmt.Sprintf("the client certificate in %q (certificate_path) has expired at %s and was not replaced", cfg.CertificatePath, stamp(leaf.NotAfter))
+		e.finding = finding{Diagnosis{ReasonCertificateExpired, cause,
+			fmt.Sprintf("put a new client certificate and its key into %q (certificate_path) and %q (private_key_path)", cfg.CertificatePath, cfg.PrivateKeyPath)}, cause}
+	default:
+		e.finding = found(ReasonCertificateRefused, "client certificate refused",
+			fmt.Sprintf("its issuer must be in the file that authentication.x509.clientCAFile names in the kubelet's configuration; look at %q (certificate_path)", cfg.CertificatePath))
 	}
-	e.Advice = fmt.Sprintf("client certificate refused: its issuer must be in the file that authentication.x509.clientCAFile names in the kubelet's configuration; look at %q (certificate_path)", cfg.CertificatePath)
 }
 
 func firstCertificate(text string) *x509.Certificate {

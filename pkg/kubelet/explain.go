@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // progress is how far a request has got, for the error of one that gets no
@@ -25,11 +26,16 @@ const (
 	waiting
 )
 
-var stages = [...]string{
-	resolving:   "its name was still being looked up",
-	connecting:  "it was still being connected to: does something on the way drop packets to the port?",
-	handshaking: "the TLS handshake was not over: does the port speak TLS?",
-	waiting:     "it was connected, but slow or stuck",
+// stages say how far a request got, and what to do about one that got no further.
+var stages = [...]struct{ said, cause, remedy string }{
+	resolving: {"its name was still being looked up", "its name was still being looked up",
+		"look at this machine's resolver (/etc/resolv.conf), or set node_name to the node's IP address"},
+	connecting: {"it was still being connected to: does something on the way drop packets to the port?", "it was still being connected to",
+		"look for a firewall or a network policy that drops packets to the port, and whether node_name is this node"},
+	handshaking: {"the TLS handshake was not over: does the port speak TLS?", "the TLS handshake was not over",
+		"look whether the port speaks TLS, and at the kubelet's log"},
+	waiting: {"it was connected, but slow or stuck", "it was connected, but slow or stuck",
+		"look at the kubelet's log and at the load of the node"},
 }
 
 func (p *progress) trace(ctx context.Context) context.Context {
@@ -45,42 +51,63 @@ func (c *Client) explain(ctx context.Context, err error, p *progress) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return &RequestError{doing: "unable to perform request", Err: err, Advice: c.advice(err, p)}
+	return &RequestError{doing: "unable to perform request", Err: err, finding: c.diagnose(err, p)}
 }
 
 // explainRead is for the answer that broke off.
 func (c *Client) explainRead(read *readError) error {
-	return &RequestError{doing: "unable to read pods response", Err: read.Err,
-		Advice: fmt.Sprintf("the kubelet at %s had sent %d bytes by then", c.address(), read.After)}
+	reason := ReasonHungUp
+	if errors.Is(read.Err, errTimeout) {
+		reason = ReasonTimeout
+	}
+	sent := fmt.Sprintf("the kubelet at %s had sent %d bytes by then", c.cfg.address(), read.After)
+	return &RequestError{doing: "unable to read pods response", Err: read.Err, finding: finding{Diagnosis{reason,
+		fmt.Sprintf("the list of pods broke off: %s: %s", printable([]byte(read.Err.Error()), 2<<10), sent),
+		"ask again; if it stays so, look at the kubelet's log and at the load of the node"}, sent}}
 }
 
-// advice goes from what says most to what says least.
-func (c *Client) advice(err error, p *progress) string {
+// diagnose goes from what says most to what says least.
+func (c *Client) diagnose(err error, p *progress) finding {
+	at := c.cfg.address()
 	if e, ok := errors.AsType[*CertificateError](err); ok {
-		return c.adviceOnCertificate(e)
+		return c.diagnoseCertificate(e)
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
-		return fmt.Sprintf("the node's name %q can't be resolved to an address: it comes from node_name or the variable that node_name_env names (MY_NODE_NAME by default)", e.Name)
+		cause := fmt.Sprintf("the node's name %q can't be resolved to an address", e.Name)
+		return finding{Diagnosis{ReasonUnresolved, cause,
+			"set node_name, or the variable that node_name_env names (MY_NODE_NAME by default, from spec.nodeName), to the node's name as this machine resolves it, or to its IP address"},
+			cause + ": it comes from node_name or the variable that node_name_env names (MY_NODE_NAME by default)"}
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return fmt.Sprintf("%s does not speak TLS: is it the read-only port? That is kubelet_read_only_port", c.address())
+		return finding{Diagnosis{ReasonProtocol, at + " does not speak TLS, but kubelet_secure_port must",
+			fmt.Sprintf("set kubelet_secure_port to the kubelet's secure port (10250 by default); if %d is its read-only port, the key for it is kubelet_read_only_port", c.cfg.Port)},
+			at + " does not speak TLS: is it the read-only port? That is kubelet_read_only_port"}
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
-		return c.adviceOnAlert()
+		return c.diagnoseAlert(e)
 	}
 	switch {
 	case errors.Is(err, errTimeout):
-		return fmt.Sprintf("%s: %s", c.address(), stages[p.stage.Load()])
+		s := stages[p.stage.Load()]
+		return finding{Diagnosis{ReasonTimeout, fmt.Sprintf("%v from %s: %s", errTimeout, at, s.cause), s.remedy}, at + ": " + s.said}
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("nothing listens on %s: is the kubelet running, and is this its %s?%s", c.address(), c.cfg.portKey(), c.adviceOnHost())
+		cause := "nothing listens on " + at
+		return finding{Diagnosis{ReasonRefused, cause, fmt.Sprintf("start the kubelet, or set %s to the port that it listens on.%s", c.cfg.portKey(), c.adviceOnHost())},
+			fmt.Sprintf("%s: is the kubelet running, and is this its %s?%s", cause, c.cfg.portKey(), c.adviceOnHost())}
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return fmt.Sprintf("there is no way to %s: look at node_name and the network", c.address())
+		return found(ReasonNoRoute, "there is no way to "+at, "look at node_name and the network")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Sprintf("%s closed the connection without an answer: is the kubelet restarting, or is something else listening there?%s", c.address(), c.adviceOnHangUp())
-	case !c.cfg.Secure:
-		return fmt.Sprintf("is %s the kubelet's read-only port? A port that speaks TLS is kubelet_secure_port", c.address())
+		cause := at + " closed the connection without an answer"
+		return finding{Diagnosis{ReasonHungUp, cause, fmt.Sprintf("look whether the kubelet is restarting, and whether it is the kubelet that listens on %s.%s", c.cfg.portKey(), c.adviceOnHangUp())},
+			cause + ": is the kubelet restarting, or is something else listening there?" + c.adviceOnHangUp()}
 	}
-	return fmt.Sprintf("the kubelet was asked at %s", c.address())
+	cause := fmt.Sprintf("the kubelet was asked at %s and gave no answer: %s", at, printable([]byte(err.Error()), 2<<10))
+	if !c.cfg.Secure {
+		return finding{Diagnosis{ReasonRequest, cause, "set kubelet_read_only_port to the kubelet's read-only port, or kubelet_secure_port where the port speaks TLS"},
+			fmt.Sprintf("is %s the kubelet's read-only port? A port that speaks TLS is kubelet_secure_port", at)}
+	}
+	return finding{Diagnosis{ReasonRequest, cause, "look whether it is the kubelet that listens on kubelet_secure_port, and at its log"},
+		"the kubelet was asked at " + at}
 }
 
 func (c *Client) adviceOnHost() string {
@@ -102,31 +129,46 @@ func (c *Client) adviceOnHangUp() string {
 	return ""
 }
 
-func (c *Client) adviceOnAlert() string {
+func (c *Client) diagnoseAlert(alert *net.OpError) finding {
+	at := c.cfg.address()
+	heard := printable([]byte(alert.Err.Error()), 200)
 	if c.cfg.usesCertificate() {
-		return fmt.Sprintf("%s refused the TLS connection; most likely it does not accept the client certificate in %q (certificate_path): "+
-			"its issuer must be in the file that authentication.x509.clientCAFile names in the kubelet's configuration", c.address(), c.cfg.CertificatePath)
+		issuer := "its issuer must be in the file that authentication.x509.clientCAFile names in the kubelet's configuration"
+		return finding{Diagnosis{ReasonAlert,
+			fmt.Sprintf("%s refused the TLS connection (%s); most likely it does not accept the client certificate in %q (certificate_path)", at, heard, c.cfg.CertificatePath),
+			"use another client certificate: " + issuer},
+			fmt.Sprintf("%s refused the TLS connection; most likely it does not accept the client certificate in %q (certificate_path): %s", at, c.cfg.CertificatePath, issuer)}
 	}
-	return fmt.Sprintf("%s refused the TLS connection; it may want a client certificate (certificate_path, private_key_path)", c.address())
+	return finding{Diagnosis{ReasonAlert, fmt.Sprintf("%s refused the TLS connection (%s)", at, heard),
+		"configure a client certificate (certificate_path, private_key_path): it may want one"},
+		at + " refused the TLS connection; it may want a client certificate (certificate_path, private_key_path)"}
 }
 
-func (c *Client) adviceOnCertificate(e *CertificateError) string {
+func (c *Client) diagnoseCertificate(e *CertificateError) finding {
+	at := c.cfg.address()
 	if e.Leaf == nil {
-		return fmt.Sprintf("is it really the kubelet that listens on %s?", c.address())
+		return finding{Diagnosis{ReasonNoCertificate, "what listens on " + at + " showed no certificate",
+			"look whether it is the kubelet that listens there, and set kubelet_secure_port to the kubelet's port"},
+			fmt.Sprintf("is it really the kubelet that listens on %s?", at)}
 	}
+	certificate := "the kubelet's serving certificate at " + at
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](e.Err); ok && invalid.Reason == x509.Expired {
-		return fmt.Sprintf("the kubelet's serving certificate at %s is valid from %s to %s: renew it (or look at this node's clock)",
-			c.address(), stamp(e.Leaf.NotBefore), stamp(e.Leaf.NotAfter))
+		reason := ReasonExpired
+		if time.Now().Before(e.Leaf.NotBefore) {
+			reason = ReasonNotYetValid
+		}
+		return found(reason, fmt.Sprintf("%s is valid from %s to %s", certificate, stamp(e.Leaf.NotBefore), stamp(e.Leaf.NotAfter)),
+			"renew it (or look at this node's clock)")
 	}
 	if host, ok := errors.AsType[x509.HostnameError](e.Err); ok {
-		return fmt.Sprintf("the kubelet's serving certificate at %s has the names %s and not %q: set kubelet_server_name to one of them, or node_name (node_name_env) to the node's right name",
-			c.address(), namesIn(e.Leaf), host.Host)
+		return found(ReasonServerName, fmt.Sprintf("%s has the names %s and not %q", certificate, namesIn(e.Leaf), host.Host),
+			"set kubelet_server_name to one of them, or node_name (node_name_env) to the node's right name")
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](e.Err); ok {
-		return fmt.Sprintf("the kubelet's serving certificate at %s was issued by %q, which is not in %q (kubelet_ca_path): "+
-			"put its issuer there, or the certificate itself", c.address(), clip(e.Leaf.Issuer.String()), c.cfg.CAPath)
+		return found(ReasonIssuer, fmt.Sprintf("%s was issued by %q, which is not in %q (kubelet_ca_path)", certificate, clip(e.Leaf.Issuer.String()), c.cfg.CAPath),
+			"put its issuer there, or the certificate itself")
 	}
-	return fmt.Sprintf("the kubelet's serving certificate at %s is not good for a server: look at how the kubelet gets it (serverTLSBootstrap, tlsCertFile)", c.address())
+	return found(ReasonCertificate, certificate+" is not good for a server", "look at how the kubelet gets it (serverTLSBootstrap, tlsCertFile)")
 }
 
 // namesIn lists the names that a certificate is for, the first few if it has

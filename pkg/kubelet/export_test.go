@@ -40,8 +40,8 @@ const (
 )
 
 var (
-	FindUID     = findUID
-	TokenExpiry = tokenExpiry
+	FindUID    = findUID
+	ReadClaims = readClaims
 )
 
 // NewBoundedReader is what bodies are read through.

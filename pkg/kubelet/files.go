@@ -1,17 +1,11 @@
 package kubelet
 
 import (
-	"bytes"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"syscall"
-	"time"
-
-	"github.com/go-json-experiment/json"
 )
 
 // maxFile is the size up to which files are read.
@@ -115,27 +109,4 @@ func readToken(path string) (string, error) {
 			Err: fmt.Errorf("%s holds characters that no token has", path)}
 	}
 	return token, nil
-}
-
-var errNoExpiry = errors.New("not a token with an expiry")
-
-// tokenExpiry returns the exp claim of a JWT. Nothing is verified: the kubelet
-// judges the token, this only says what there is to say about one it refused.
-func tokenExpiry(token string) (time.Time, error) {
-	_, rest, _ := strings.Cut(token, ".")
-	payload, _, ok := strings.Cut(rest, ".")
-	if !ok {
-		return time.Time{}, errNoExpiry
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(payload)
-	if err != nil {
-		return time.Time{}, errNoExpiry
-	}
-	var claims struct {
-		Exp float64 `json:"exp"`
-	}
-	if err := json.UnmarshalRead(bytes.NewReader(raw), &claims); err != nil || claims.Exp <= 0 || claims.Exp > 1<<40 {
-		return time.Time{}, errNoExpiry
-	}
-	return time.Unix(int64(claims.Exp), 0), nil
 }

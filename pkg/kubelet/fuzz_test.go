@@ -112,14 +112,23 @@ func FuzzFindUID(f *testing.F) {
 	})
 }
 
-// FuzzTokenExpiry: a token file may hold anything.
-func FuzzTokenExpiry(f *testing.F) {
+// FuzzReadClaims: a token file may hold anything.
+func FuzzReadClaims(f *testing.F) {
 	f.Add("eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjE3NjcyMjU2MDB9.c2ln")
+	f.Add("e30.eyJzdWIiOiJhG1siLCJhdWQiOlsiYSIsImIiXSwiaWF0IjoxLCJuYmYiOjIuNSwiZXhwIjozfQ.c2ln")
 	f.Add("a.b.c")
 	f.Add(strings.Repeat(".", 10))
 	f.Fuzz(func(t *testing.T, token string) {
-		if at, err := kubelet.TokenExpiry(token); err == nil && at.Unix() <= 0 {
-			t.Fatalf("expiry %v", at)
+		c := kubelet.ReadClaims(token)
+		for _, at := range []time.Time{c.IssuedAt, c.NotBefore, c.Expires} {
+			if !at.IsZero() && (at.Unix() <= 0 || at.Year() > 100_000) {
+				t.Fatalf("time %v", at)
+			}
+		}
+		for _, s := range append(c.Audience, c.Subject) {
+			if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) || len(s) > 1000 {
+				t.Fatalf("not fit for printing: %q", s)
+			}
 		}
 	})
 }

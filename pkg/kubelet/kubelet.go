@@ -10,11 +10,14 @@
 package kubelet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -156,6 +159,15 @@ func (c Config) host() string {
 		return c.NodeName
 	}
 	return "127.0.0.1"
+}
+
+// verifiedName is the name that the kubelet's certificate must have, empty where
+// any will do.
+func (c Config) verifiedName() string { return cmp.Or(c.ServerName, c.NodeName) }
+
+// address is the host and port that requests go to.
+func (c Config) address() string {
+	return net.JoinHostPort(c.host(), strconv.Itoa(c.Port))
 }
 
 // portKey is the configuration key that the port came from.

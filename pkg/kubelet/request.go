@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -36,26 +35,35 @@ func (c *Client) fetch(started time.Time) (*pod.Index, error) {
 	defer c.access.done(used)
 
 	index, err := c.get(ctx, used, started)
-	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusUnauthorized {
-		var now *credentials
-		now, fileProblem = c.access.refuse()
-		status.judge401(c.cfg, used.files, now.files)
-	}
-	switch {
-	case err == nil:
+	if err == nil {
 		c.log.Debug("kubelet pods read", "pods", index.Len(), "took", time.Since(started))
 		return index, nil
-	case fileProblem != nil:
-		return nil, fmt.Errorf("%w; besides, a file can't be read again: %w", err, fileProblem)
-	default:
-		return nil, err
 	}
+	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusUnauthorized {
+		return nil, c.refused(status, used)
+	}
+	return nil, besides(err, fileProblem)
+}
+
+// refused takes note of a 401 for these credentials.
+func (c *Client) refused(status *StatusError, used *credentials) error {
+	now, fileProblem := c.access.refuse()
+	status.judge401(c.cfg, used.files, now.files)
+	return besides(status, fileProblem)
+}
+
+// besides adds that the files can't be read again to why a request failed.
+func besides(err, fileProblem error) error {
+	if fileProblem == nil {
+		return err
+	}
+	return fmt.Errorf("%w; besides, a file can't be read again: %w", err, fileProblem)
 }
 
 // get sends the request and decodes the answer.
 func (c *Client) get(ctx context.Context, with *credentials, started time.Time) (*pod.Index, error) {
 	progress := &progress{}
-	req := c.request(progress.trace(ctx), with.files.token)
+	req := c.request(progress.trace(ctx), "/pods", with.files.token)
 	// Not http.Client: it follows redirects, and nothing else of what it does is
 	// needed.
 	resp, err := with.transport.RoundTrip(req)
@@ -69,42 +77,46 @@ func (c *Client) get(ctx context.Context, with *credentials, started time.Time) 
 		return nil, newStatusError(c.cfg, resp, body)
 	}
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, &ResponseError{what: "invalid kubelet response", Err: fmt.Errorf(
-			"it has the content encoding %q, which was not asked for: is it really the kubelet that answers at %s?", clip(encoding), c.address())}
+		return nil, c.from(&ResponseError{what: "invalid kubelet response", Err: fmt.Errorf(
+			"it has the content encoding %q, which was not asked for: is it really the kubelet that answers at %s?", clip(encoding), c.cfg.address())})
 	}
 	if resp.ContentLength > maxResponse {
-		return nil, &ResponseError{what: "invalid kubelet response", Err: errTooLong}
+		return nil, c.from(&ResponseError{what: "invalid kubelet response", Err: errTooLong})
 	}
 	index, err := c.decoder.decode(&boundedReader{ctx: ctx, r: resp.Body, left: maxResponse}, started)
 	if read, ok := errors.AsType[*readError](err); ok {
 		return nil, c.explainRead(read)
 	}
+	if response, ok := errors.AsType[*ResponseError](err); ok {
+		return nil, c.from(response)
+	}
 	return index, err
 }
 
-func (c *Client) request(ctx context.Context, token string) *http.Request {
+// from adds who gave the answer.
+func (c *Client) from(e *ResponseError) *ResponseError {
+	e.address, e.portKey = c.cfg.address(), c.cfg.portKey()
+	return e
+}
+
+func (c *Client) request(ctx context.Context, path, token string) *http.Request {
 	scheme := "http"
 	if c.cfg.Secure {
 		scheme = "https"
 	}
 	req := &http.Request{
 		Method:     http.MethodGet,
-		URL:        &url.URL{Scheme: scheme, Host: c.address(), Path: "/pods"},
+		URL:        &url.URL{Scheme: scheme, Host: c.cfg.address(), Path: path},
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 		Header:     http.Header{"Accept": {"application/json"}, "User-Agent": {"podseal"}},
-		Host:       c.address(),
+		Host:       c.cfg.address(),
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	return req.WithContext(ctx)
-}
-
-// address is the host and port that requests go to.
-func (c *Client) address() string {
-	return net.JoinHostPort(c.cfg.host(), strconv.Itoa(c.cfg.Port))
 }
 
 // boundedReader ends with errTooLong after so many bytes, and with the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -118,3 +119,5 @@ func webPods(n int) []*corev1.Pod {
 	}
 	return all
 }
+
+func port(n *node) string { return strconv.Itoa(n.Port()) }

@@ -90,10 +90,7 @@ func parseCA(text string) (*x509.CertPool, error) {
 // verifier returns the check that the peer is the kubelet: a certificate that
 // chains to the roots, or is one of them, for the name where there is one.
 func verifier(cfg Config, roots *x509.CertPool) func(tls.ConnectionState) error {
-	name := cfg.ServerName
-	if name == "" {
-		name = cfg.NodeName
-	}
+	name := cfg.verifiedName()
 	return func(cs tls.ConnectionState) error {
 		if len(cs.PeerCertificates) == 0 {
 			return &CertificateError{Err: errors.New("the kubelet showed no certificate")}
