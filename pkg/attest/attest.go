@@ -39,92 +39,79 @@ type Attestor struct {
 	WithoutContainer bool
 	// Ephemeral attests processes of ephemeral containers too.
 	Ephemeral bool
-}
 
-// Step is a step of an attestation.
-type Step string
-
-// The steps, in their order.
-const (
-	StepProcess   Step = "process"   // hold the process
-	StepContainer Step = "container" // read its cgroups
-	StepAdmission Step = "admission" // count the call
-	StepPod       Step = "pod"       // find the pod and the container's status
-	StepCheck     Step = "check"     // the process is still the same
-	StepSelectors Step = "selectors" // render
-)
-
-// Report is an attestation as far as it got.
-type Report struct {
-	// Step is the last step that was begun.
-	Step Step
-	// Ref is where the process is; zero before StepAdmission and for a process
-	// in no pod.
-	Ref container.Ref
-	// Ignored are cgroup paths that look like a pod's but prove nothing; see
-	// container.Process.Ignored.
-	Ignored []string
-	// Pod is the pod, nil before StepCheck. Container is nil where it is not
-	// known.
-	Pod       *pod.Pod
-	Container *pod.Container
-	// Selectors are the selector values, sorted; none without a pod. The slice
-	// is shared and must not be changed.
-	Selectors []string
+	// Explain asks for Report.Explanation, which costs memory and time that
+	// only a person who waits has.
+	Explain bool
 }
 
 // Attest attests the process that called just now and has that ID. A process in
 // no pod, and one that does not exist any more, has no selectors and is no error.
 // The Report is there on errors too.
 func (a *Attestor) Attest(ctx context.Context, pid int32) (*Report, error) {
+	r := a.newReport()
+	err := a.attest(ctx, pid, r)
+	r.end(err != nil || r.Empty != NotEmpty)
+	return r, err
+}
+
+func (a *Attestor) attest(ctx context.Context, pid int32, r *Report) error {
 	arrival := time.Now()
-	r := &Report{Step: StepProcess}
+	r.begin(StepProcess)
 	process, err := a.Locator.Open(pid)
 	if errors.Is(err, container.ErrNotExist) {
-		return r, nil
+		r.Empty = NoProcess
+		return nil
 	}
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer process.Close()
 
-	r.Step = StepContainer
+	r.begin(StepContainer)
 	ref, err := process.Ref()
+	r.Explanation.process(process)
 	if err != nil {
-		return r, err
+		return err
 	}
 	if ref.IsZero() {
 		r.Ignored = process.Ignored()
-		return r, nil
+		r.Empty = emptiness(process, r.Ignored)
+		return nil
 	}
 	r.Ref = ref
 
-	r.Step = StepAdmission
+	r.begin(StepAdmission)
 	leave, err := a.Admission.Enter(ref)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer leave()
 
-	r.Step = StepPod
-	p, c, err := a.find(ctx, ref, arrival)
+	r.begin(StepPod)
+	p, c, err := a.find(ctx, targetOf(ref), arrival, r.Explanation)
 	if err != nil {
-		return r, err
+		return err
 	}
 
-	r.Step = StepCheck
+	r.begin(StepCheck)
 	r.Pod, r.Container = p, c
 	if err := process.Check(); err != nil {
-		return r, err
+		return err
 	}
 
-	r.Step = StepSelectors
+	r.begin(StepSelectors)
+	r.Selectors = a.selectors(p, c)
+	return nil
+}
+
+// selectors are those of a process in the pod's container; c is nil where that
+// is not known.
+func (a *Attestor) selectors(p *pod.Pod, c *pod.Container) []string {
 	if c == nil || a.WithoutContainer {
-		r.Selectors = selector.Pod(p)
-	} else {
-		r.Selectors = selector.Container(p, c)
+		return selector.Pod(p)
 	}
-	return r, nil
+	return selector.Container(p, c)
 }
 
 // PodRef names a pod of this node: by namespace and name, by UID, or by both,
@@ -135,20 +122,37 @@ type PodRef struct{ Namespace, Name, UID string }
 // container. It waits for nothing to appear. Its errors are those of the pod
 // source and *PodNotFoundError.
 func (a *Attestor) AttestPod(ctx context.Context, ref PodRef) (*Report, error) {
-	r := &Report{Step: StepPod}
-	ctx, cancel := context.WithTimeoutCause(ctx, a.Timeout, errTimeout)
-	defer cancel()
-	index, err := a.Pods.Next(ctx, time.Time{})
+	r := a.newReport()
+	err := a.attestPod(ctx, ref, r)
+	r.end(err != nil)
+	return r, err
+}
+
+func (a *Attestor) attestPod(ctx context.Context, ref PodRef, r *Report) error {
+	r.begin(StepPod)
+	index, err := a.next(ctx, time.Time{})
 	if err != nil {
-		return r, sourceError(ctx, err)
+		return err
 	}
 	p, err := ref.find(index)
 	if err != nil {
-		return r, err
+		return err
 	}
-	r.Step = StepSelectors
+	r.begin(StepSelectors)
 	r.Pod, r.Selectors = p, selector.Pod(p)
-	return r, nil
+	return nil
+}
+
+// next is an index that was taken after newerThan, within the time that an
+// attestation has.
+func (a *Attestor) next(ctx context.Context, newerThan time.Time) (*pod.Index, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, a.Timeout, errTimeout)
+	defer cancel()
+	index, err := a.Pods.Next(ctx, newerThan)
+	if err != nil {
+		return nil, sourceError(ctx, err)
+	}
+	return index, nil
 }
 
 func (ref PodRef) find(index *pod.Index) (*pod.Pod, error) {

@@ -16,6 +16,8 @@ var (
 	// ErrEnded says that the container, or its pod, has ended: a process that is
 	// still there can't be told from a leftover.
 	ErrEnded = errors.New("the container has ended")
+	// ErrNotStarted says of a listed container that no process can be in it yet.
+	ErrNotStarted = errors.New("the container has not started yet")
 	// ErrEphemeral says that the process is in an ephemeral container, which are
 	// not attested unless configured: whoever may debug a pod would else get
 	// the pod's identity for a program of his choice.

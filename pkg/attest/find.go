@@ -13,18 +13,24 @@ import (
 // find waits for the container to appear in its pod, until it can't appear any
 // more, the attempts are used up or the time is over. The container is nil where
 // it is unknown and need not be known.
-func (a *Attestor) find(ctx context.Context, ref container.Ref, arrival time.Time) (*pod.Pod, *pod.Container, error) {
+func (a *Attestor) find(ctx context.Context, t target, arrival time.Time, explain *Explanation) (*pod.Pod, *pod.Container, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, a.Timeout, errTimeout)
 	defer cancel()
 
 	var newerThan time.Time
 	var last error // why the last attempt found nothing
 	for attempt := 1; ; attempt++ {
+		began := time.Now()
 		index, err := a.Pods.Next(ctx, newerThan)
+		took := time.Since(began)
+		if err != nil {
+			explain.attempt(took, nil, err)
+		}
 		switch {
 		case err == nil:
 			newerThan = index.Taken
-			p, c, err := a.match(index, ref, arrival)
+			p, c, err := a.match(index, t, arrival)
+			explain.attempt(took, index, err)
 			absent, wait := errors.AsType[*absentError](err)
 			if !wait {
 				return p, c, err
@@ -55,38 +61,65 @@ func absent(format string, args ...any) *absentError {
 	return &absentError{fmt.Errorf(format, args...)}
 }
 
+// target is the container that is looked for.
+type target struct {
+	podUID       string // empty where it is not known
+	likelyPodUID string // the pod to look into first then
+	containerID  string
+}
+
+func targetOf(ref container.Ref) target {
+	return target{ref.PodUID(), ref.LikelyPodUID(), ref.ContainerID()}
+}
+
 // match looks for the container in one index. An error other than *absentError
 // is final.
-func (a *Attestor) match(index *pod.Index, ref container.Ref, arrival time.Time) (*pod.Pod, *pod.Container, error) {
-	p, err := a.podOf(index, ref)
+func (a *Attestor) match(index *pod.Index, t target, arrival time.Time) (*pod.Pod, *pod.Container, error) {
+	p, err := podOf(index, t)
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, ok := p.ContainerByID(ref.ContainerID()); ok {
-		switch {
-		case c.Type == pod.Ephemeral && !a.Ephemeral:
-			return nil, nil, fmt.Errorf("container %q of pod %q: %w", c.Name, p.Namespace+"/"+p.Name, ErrEphemeral)
-		case c.Terminated:
-			return nil, nil, fmt.Errorf("container %q of pod %q: %w", c.Name, p.Namespace+"/"+p.Name, ErrEnded)
+	if c, ok := p.ContainerByID(t.containerID); ok {
+		if err := a.refusal(p, c); err != nil {
+			return nil, nil, err
 		}
 		return p, c, nil
 	}
-	if c, ok := p.ContainerByLastID(ref.ContainerID()); ok {
+	if c, ok := p.ContainerByLastID(t.containerID); ok {
 		return nil, nil, fmt.Errorf("container %q of pod %q was started again since: %w", c.Name, p.Namespace+"/"+p.Name, ErrEnded)
 	}
-	if p.Terminal {
-		return nil, nil, fmt.Errorf("pod %q has succeeded or failed: %w", p.Namespace+"/"+p.Name, ErrEnded)
+	if err := ended(p); err != nil {
+		return nil, nil, err
 	}
 	if a.WithoutContainer && !index.Taken.Before(arrival) && !awaitsEphemeral(p) {
 		return p, nil, nil
 	}
-	return nil, nil, absent("pod %q is listed but not its container %s", p.Namespace+"/"+p.Name, ref.ContainerID())
+	return nil, nil, absent("pod %q is listed but not its container %s", p.Namespace+"/"+p.Name, t.containerID)
+}
+
+// refusal is why no process in the container is attested; nil where one is.
+func (a *Attestor) refusal(p *pod.Pod, c *pod.Container) error {
+	switch {
+	case c.Type == pod.Ephemeral && !a.Ephemeral:
+		return fmt.Errorf("container %q of pod %q: %w", c.Name, p.Namespace+"/"+p.Name, ErrEphemeral)
+	case c.Ended():
+		return fmt.Errorf("container %q of pod %q: %w", c.Name, p.Namespace+"/"+p.Name, ErrEnded)
+	}
+	return nil
+}
+
+// ended is why nothing of the pod starts any more; nil where something may.
+func ended(p *pod.Pod) error {
+	if !p.Terminal {
+		return nil
+	}
+	return fmt.Errorf("pod %q has succeeded or failed: %w", p.Namespace+"/"+p.Name, ErrEnded)
 }
 
 // podOf returns the one pod that the process can be in.
-func (a *Attestor) podOf(index *pod.Index, ref container.Ref) (*pod.Pod, error) {
-	if ref.PodUID() != "" {
-		p, err := index.ByUID(ref.PodUID())
+func podOf(index *pod.Index, t target) (*pod.Pod, error) {
+	if t.podUID != "" {
+		p, err := index.ByUID(t.podUID)
 		switch {
 		case err != nil:
 			return nil, err
@@ -95,14 +128,14 @@ func (a *Attestor) podOf(index *pod.Index, ref container.Ref) (*pod.Pod, error) 
 		case index.Unattributed() != nil:
 			return nil, &absentError{index.Unattributed()}
 		}
-		return nil, absent("pod UID %q is not listed", ref.PodUID())
+		return nil, absent("pod UID %q is not listed", t.podUID)
 	}
-	if likely, _ := index.ByUID(ref.LikelyPodUID()); likely != nil {
-		if _, ok := likely.ContainerByID(ref.ContainerID()); ok {
+	if likely, _ := index.ByUID(t.likelyPodUID); likely != nil {
+		if _, ok := likely.ContainerByID(t.containerID); ok {
 			return likely, nil
 		}
 	}
-	switch pods := index.ByContainerID(ref.ContainerID()); {
+	switch pods := index.ByContainerID(t.containerID); {
 	case len(pods) == 1:
 		return pods[0], nil
 	case len(pods) > 1:
@@ -110,7 +143,7 @@ func (a *Attestor) podOf(index *pod.Index, ref container.Ref) (*pod.Pod, error) 
 	case index.AnyFault() != nil:
 		return nil, &absentError{index.AnyFault()}
 	}
-	return nil, absent("container %s is in no listed pod", ref.ContainerID())
+	return nil, absent("container %s is in no listed pod", t.containerID)
 }
 
 // awaitsEphemeral is whether an unknown container of the pod may be an ephemeral

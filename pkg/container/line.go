@@ -148,6 +148,12 @@ func (p *Process) Ignored() []string {
 	return paths
 }
 
+// Own is whether, as Ref found, all of the process's cgroups are the agent's own
+// or below.
+func (p *Process) Own() bool {
+	return len(p.verdicts) > 0 && !slices.ContainsFunc(p.verdicts, func(v verdict) bool { return !v.place.own })
+}
+
 func (p *Process) logLines() {
 	for _, l := range p.Lines() {
 		p.locator.log.LogAttrs(context.Background(), slog.LevelDebug, "cgroup line", slog.Int("pid", int(p.pid)), slog.String("hierarchy", l.Hierarchy),

@@ -154,7 +154,7 @@ func TestAPodsRecord(t *testing.T) {
 				{"name": "two", "image": "two", "imageID": "reg/two@sha256:2", "containerID": "containerd://c2", "state": {"running": {}}, "lastState": {"terminated": {"containerID": "containerd://c1"}}},
 				{"name": "one", "image": "one", "imageID": "", "containerID": "docker-without-scheme", "state": {"terminated": {"exitCode": 0}}},
 				{"name": "ghost", "image": "ghost", "containerID": "cri-o://g", "lastState": {}}],
-			"initContainerStatuses": [{"name": "side", "containerID": "containerd://s"}, {"name": "init", "containerID": "containerd://i", "state": {"terminated": {}}}],
+			"initContainerStatuses": [{"name": "side", "containerID": "containerd://s", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}, {"name": "init", "containerID": "containerd://i", "state": {"terminated": {}}}],
 			"ephemeralContainerStatuses": [{"name": "debug", "containerID": "containerd://d", "state": {"waiting": null, "terminated": null}}]}
 	}`)
 	want := []*pod.Pod{{
@@ -162,11 +162,11 @@ func TestAPodsRecord(t *testing.T) {
 		Labels: []pod.Label{{Key: "", Value: "\n"}, {Key: "a", Value: "1"}, {Key: "b", Value: "2"}},
 		Owners: []pod.Owner{{Kind: "ReplicaSet", Name: "web\n1", UID: "o2"}, {Kind: "Job", Name: "x", UID: "o1"}},
 		Containers: []pod.Container{
-			{Name: "two", Type: pod.Regular, SpecImage: "reg/two", HasStatus: true, ID: "c2", LastID: "c1", Image: "two", ImageID: "reg/two@sha256:2"},
+			{Name: "two", Type: pod.Regular, SpecImage: "reg/two", HasStatus: true, ID: "c2", LastID: "c1", Image: "two", ImageID: "reg/two@sha256:2", Running: true},
 			{Name: "one", Type: pod.Regular, SpecImage: "reg/one", HasStatus: true, Image: "one", Terminated: true},
 			{Name: "ghost", Type: pod.Regular, HasStatus: true, ID: "g", Image: "ghost"},
 			{Name: "unstarted", Type: pod.Regular, SpecImage: "reg/unstarted"},
-			{Name: "side", Type: pod.Sidecar, SpecImage: "reg/side", HasStatus: true, ID: "s"},
+			{Name: "side", Type: pod.Sidecar, SpecImage: "reg/side", HasStatus: true, ID: "s", Running: true},
 			{Name: "init", Type: pod.Init, SpecImage: "reg/init", HasStatus: true, ID: "i", Terminated: true},
 			{Name: "side2", Type: pod.Sidecar, SpecImage: "reg/side2"},
 			{Name: "debug", Type: pod.Ephemeral, SpecImage: "reg/debug", HasStatus: true, ID: "d"},

@@ -127,6 +127,7 @@ type wireStatus struct {
 	ImageID     string `json:"imageID"`
 	ContainerID string `json:"containerID"`
 	State       struct {
+		Running    *struct{} `json:"running"`
 		Terminated *struct{} `json:"terminated"`
 	} `json:"state"`
 	LastState struct {
@@ -234,6 +235,7 @@ func join(to []pod.Container, t pod.Type, specs []wireContainer, statuses []wire
 			LastID:     idOf(s.LastState.Terminated.ContainerID),
 			Image:      s.Image,
 			ImageID:    s.ImageID,
+			Running:    s.State.Running != nil,
 			Terminated: s.State.Terminated != nil,
 		}
 		if i, ok := at[s.Name]; ok {

@@ -125,6 +125,22 @@ func (x *Index) ByContainerID(id string) []*Pod {
 	return found
 }
 
+// Faults yields the listed pods that could not be read, by UID, and why: an
+// ErrUndecodable each. An empty UID, which comes first, stands for those of which
+// not even that could be read. The others come sorted.
+func (x *Index) Faults() iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if x.unattributed != nil && !yield("", x.unattributed) {
+			return
+		}
+		for _, uid := range slices.Sorted(maps.Keys(x.faults)) {
+			if !yield(uid, x.faults[uid]) {
+				return
+			}
+		}
+	}
+}
+
 // Unattributed returns an ErrUndecodable when the source listed a pod of which
 // not even the UID could be read: a pod that is not found may be that one.
 func (x *Index) Unattributed() error { return x.unattributed }

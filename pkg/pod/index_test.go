@@ -69,6 +69,57 @@ func TestAFaultConcernsItsPodAlone(t *testing.T) {
 	}
 }
 
+func TestFaultsAreSorted(t *testing.T) {
+	t.Parallel()
+	b := index(&pod.Pod{UID: "good"}, &pod.Pod{UID: "twice"}, &pod.Pod{UID: "twice"})
+	b.Fault("b", errors.New("too long"))
+	b.Fault("", errors.New("garbage"))
+	b.Fault("a", errors.New("too deep"))
+	x := b.Index()
+	var got []string
+	for uid, err := range x.Faults() {
+		if !errors.Is(err, pod.ErrUndecodable) {
+			t.Errorf("fault of %q = %v, want ErrUndecodable", uid, err)
+		}
+		got = append(got, uid)
+	}
+	if !slices.Equal(got, []string{"", "a", "b", "twice"}) {
+		t.Errorf("faults = %q", got)
+	}
+	for range x.Faults() {
+		break
+	}
+	for uid := range x.Faults() {
+		if uid == "a" {
+			break
+		}
+	}
+}
+
+func TestTheStateOfAContainer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		c     pod.Container
+		want  pod.State
+		ended bool
+	}{
+		{"only in the spec", pod.Container{}, pod.NotReported, false},
+		{"to be started", pod.Container{HasStatus: true}, pod.Waiting, false},
+		{"made but not started", pod.Container{HasStatus: true, ID: "1"}, pod.Waiting, false},
+		{"running", pod.Container{HasStatus: true, ID: "1", Running: true}, pod.Running, false},
+		{"running again", pod.Container{HasStatus: true, ID: "2", LastID: "1", Running: true}, pod.Running, false},
+		{"ended", pod.Container{HasStatus: true, ID: "1", Terminated: true}, pod.Terminated, true},
+		{"never started", pod.Container{HasStatus: true, Terminated: true}, pod.Terminated, true},
+		{"crash loop", pod.Container{HasStatus: true, ID: "1", LastID: "1"}, pod.Waiting, true},
+		{"made again but not started", pod.Container{HasStatus: true, ID: "2", LastID: "1"}, pod.Waiting, false},
+	} {
+		if got, ended := test.c.State(), test.c.Ended(); got != test.want || ended != test.ended {
+			t.Errorf("%s: %s, ended %t, want %s, %t", test.name, got, ended, test.want, test.ended)
+		}
+	}
+}
+
 func TestOfTwoPodsOfOneNameTheLivingWins(t *testing.T) {
 	t.Parallel()
 	old := &pod.Pod{UID: "z", Namespace: "n", Name: "p", Terminal: true}

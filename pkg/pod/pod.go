@@ -77,8 +77,39 @@ type Container struct {
 	LastID string
 	// Image and ImageID are the runtime's names for the image, raw.
 	Image, ImageID string
-	// Terminated is whether the run with ID has ended.
-	Terminated bool
+	// Running and Terminated are what the status says of the container's state.
+	// Neither is waiting: to be started, or to be started again.
+	Running, Terminated bool
+}
+
+// State is what a container does, for people.
+type State string
+
+// The states.
+const (
+	NotReported State = "not reported" // the status does not have the container yet
+	Waiting     State = "waiting"
+	Running     State = "running"
+	Terminated  State = "terminated"
+)
+
+// State returns what the status says that the container does.
+func (c *Container) State() State {
+	switch {
+	case !c.HasStatus:
+		return NotReported
+	case c.Terminated:
+		return Terminated
+	case c.Running:
+		return Running
+	}
+	return Waiting
+}
+
+// Ended is whether the run with ID has ended. While a container waits to be
+// started again its status goes on naming the run before, in lastState too.
+func (c *Container) Ended() bool {
+	return c.Terminated || (c.ID != "" && c.ID == c.LastID)
 }
 
 // ContainerByID returns the container whose current run has that ID.
