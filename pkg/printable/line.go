@@ -22,7 +22,7 @@ const cutMark = "... (cut)"
 // reorders or joins text, what is invisible, private or unassigned. Those are
 // written as Go writes them in a string, \n, \x1b or \u202e, and each byte that is
 // no UTF-8 as \xNN. A combining mark is escaped where nothing stands before it
-// that it belongs to, for it would change the character before the line. U+FFFD
+// that it belongs to, for it would change what is written before the line. U+FFFD
 // stays where it was really written. Letters that look like others, or that are
 // written from right to left, are letters.
 //
@@ -83,7 +83,7 @@ func shows(r rune, size int, stands bool) bool {
 		return false
 	case !unicode.IsPrint(r) || unicode.In(r, invisible...):
 		return false
-	case unicode.Is(unicode.M, r):
+	case unicode.In(r, joining...):
 		return stands
 	default:
 		return true
@@ -96,6 +96,19 @@ var invisible = []*unicode.RangeTable{
 	unicode.Other_Default_Ignorable_Code_Point, // Hangul fillers, the grapheme joiner
 	unicode.Variation_Selector,
 	{R16: []unicode.Range16{{Lo: 0x2800, Hi: 0x2800, Stride: 1}}}, // the Braille cell without a dot
+}
+
+// joining are the characters that are drawn with the one before.
+var joining = []*unicode.RangeTable{
+	unicode.M,
+	{
+		R16: []unicode.Range16{
+			{Lo: 0x0E33, Hi: 0x0E33, Stride: 1}, // a Thai vowel
+			{Lo: 0x0EB3, Hi: 0x0EB3, Stride: 1}, // a Lao one
+			{Lo: 0xFF9E, Hi: 0xFF9F, Stride: 1}, // half-width voiced sound marks
+		},
+		R32: []unicode.Range32{{Lo: 0x1F3FB, Hi: 0x1F3FF, Stride: 1}}, // tones of skin
+	},
 }
 
 // escape is the escape of a rune, or of a byte that is no UTF-8.

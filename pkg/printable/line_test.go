@@ -37,6 +37,8 @@ func TestLine(t *testing.T) {
 		{"the replacement character, really written", "a\ufffdb", "a\ufffdb"},
 		{"marks on a letter", "e\u0301\u0308", "e\u0301\u0308"},
 		{"a mark on what we wrote", "\u0338=", `\u0338=`},
+		{"a tone of skin without a hand", "\U0001F3FD \U0001F44D\U0001F3FD", `\U0001f3fd ` + "\U0001F44D\U0001F3FD"},
+		{"a vowel without a consonant", "\u0e33\u0e01\u0e33", `\u0e33` + "\u0e01\u0e33"},
 		{"marks on an escape", "\n\u0301\u0301x\u0301", `\n\u0301\u0301x` + "\u0301"},
 	} {
 		if got := printable.Line(c.in, 0); got != c.want {
