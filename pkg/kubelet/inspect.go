@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -116,7 +117,7 @@ func (c *Client) inspect(ctx context.Context, i *Inspection) error {
 	}
 	progress, way := &progress{}, &way{}
 	resp, err := used.transport.RoundTrip(c.request(way.trace(progress.trace(ctx)), path, used.files.token))
-	i.Resolved, i.Peer = way.walked()
+	way.tell(i)
 	if err != nil {
 		if e, ok := errors.AsType[*CertificateError](err); ok && e.Leaf != nil {
 			i.Certificate = newCertificate(e.Leaf)
@@ -130,10 +131,7 @@ func (c *Client) inspect(ctx context.Context, i *Inspection) error {
 
 func (c *Client) judgeProbe(i *Inspection, resp *http.Response, used *credentials, fileProblem error) error {
 	i.Status = resp.StatusCode
-	i.Date, _ = http.ParseTime(resp.Header.Get("Date")) // zero where it has none
-	if resp.TLS != nil && len(resp.TLS.PeerCertificates) > 0 {
-		i.Certificate = newCertificate(resp.TLS.PeerCertificates[0])
-	}
+	i.Date, _ = http.ParseTime(resp.Header.Get("Date"))            // zero where it has none
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what there is of it
 	switch {
 	case i.Status == http.StatusUnauthorized:
@@ -157,6 +155,9 @@ type way struct {
 	mu       sync.Mutex
 	resolved []netip.Addr
 	peer     string
+	// leaf is the kubelet's certificate if the handshake was over, as far as we
+	// are concerned: it may mind ours only after that.
+	leaf *x509.Certificate
 }
 
 func (w *way) trace(ctx context.Context) context.Context {
@@ -177,15 +178,26 @@ func (w *way) trace(ctx context.Context) context.Context {
 				w.peer = address
 			}
 		},
+		TLSHandshakeDone: func(state tls.ConnectionState, err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if err == nil && len(state.PeerCertificates) > 0 {
+				w.leaf = state.PeerCertificates[0]
+			}
+		},
 	})
 }
 
-func (w *way) walked() (resolved []netip.Addr, peer string) {
+func (w *way) tell(i *Inspection) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	resolved = slices.Clone(w.resolved)
-	slices.SortFunc(resolved, netip.Addr.Compare)
-	return slices.Compact(resolved), w.peer
+	i.Resolved = slices.Clone(w.resolved)
+	slices.SortFunc(i.Resolved, netip.Addr.Compare)
+	i.Resolved = slices.Compact(i.Resolved)
+	i.Peer = w.peer
+	if w.leaf != nil {
+		i.Certificate = newCertificate(w.leaf)
+	}
 }
 
 func newCertificate(leaf *x509.Certificate) *Certificate {
