@@ -22,10 +22,13 @@ demo: build ## SPIRE with podseal on an embedded node: two workloads get their i
 e2e: ## a real kubelet, containerd and SPIRE
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e
 
+bench: build ## podseal and the built-in attestor on the same work, as one table
+	$(GO) run ./test/bench
+
 lint: ## gofmt, vet, staticcheck, errorlint, gosec, govulncheck
 	$(GO) run ./test/lint
 
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	$(GO) run ./test/fuzz $(or $(FUZZTIME),30s)
 
-.PHONY: help build test demo e2e lint fuzz
+.PHONY: help build test demo e2e bench lint fuzz

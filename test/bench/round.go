@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// starts is how many processes of each side are started, asked once and
+	// stopped in a round.
+	starts = 3
+	// idleCalls are calls of each side on an idle node; what the two sides do is
+	// interleaved call by call.
+	idleCalls = 100
+	// calls is how many calls there are one after another.
+	calls = 2000
+
+	// On an idle node nothing is shared between calls. Both sides share an answer
+	// of the kubelet's for poll_retry_interval, so that is made short and the
+	// calls are kept further apart. Everything else has the default of 500 ms.
+	idleInterval = 10 * time.Millisecond
+	idlePause    = 15 * time.Millisecond
+)
+
+// round measures both sides once.
+type round struct {
+	node    *node
+	kubelet *kubelet
+	sides   [2]side
+	order   [2]int // of the sides, in everything
+	want    [2][callers][]string
+	values  values
+}
+
+func (r *round) run(ctx context.Context) (err error) {
+	for s, side := range r.sides {
+		for i := range callers {
+			r.want[s][i] = side.want(r.kubelet.pods[i])
+		}
+	}
+	for range starts {
+		for _, s := range r.order {
+			if err := r.start(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+	var subjects [2]*subject
+	defer func() { err = errors.Join(err, stopAll(subjects)) }()
+	for _, s := range r.order {
+		if subjects[s], err = r.sides[s].start(ctx); err != nil {
+			return err
+		}
+		if err := r.burst(ctx, s, subjects[s]); err != nil {
+			return err
+		}
+	}
+	if err := r.idle(ctx, subjects); err != nil {
+		return err
+	}
+	for _, s := range r.order {
+		if err := r.load(ctx, s, subjects[s]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start is from nothing to the first answer.
+func (r *round) start(ctx context.Context, s int) (err error) {
+	begin := time.Now()
+	subject, err := r.sides[s].start(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, subject.stop()) }()
+	if err := subject.configure(ctx, r.kubelet.settings(0)); err != nil {
+		return err
+	}
+	if _, err := subject.attest(ctx, r.node.callers[0], r.want[s][0]); err != nil {
+		return err
+	}
+	r.values.add(startToAnswer, s, float64(time.Since(begin)))
+	return nil
+}
+
+// burst is all callers at once, when the plugin was never asked before.
+func (r *round) burst(ctx context.Context, s int, subject *subject) error {
+	if err := subject.configure(ctx, r.kubelet.settings(0)); err != nil {
+		return err
+	}
+	memory, err := subject.plugin.Memory()
+	if err != nil {
+		return err
+	}
+	r.values.add(memoryBefore, s, float64(memory.Resident))
+	requests := r.kubelet.requests()
+	var wall time.Duration
+	cpu, err := subject.during(func() error {
+		var failed [callers]error
+		var all sync.WaitGroup
+		begin := time.Now()
+		for i := range callers {
+			all.Go(func() { _, failed[i] = subject.attest(ctx, r.node.callers[i], r.want[s][i]) })
+		}
+		all.Wait()
+		wall = time.Since(begin)
+		return errors.Join(failed[:]...)
+	})
+	if err != nil {
+		return err
+	}
+	r.values.add(burstWall, s, float64(wall))
+	r.values.add(burstCPU, s, float64(cpu))
+	r.values.add(burstRequests, s, float64(r.kubelet.requests()-requests))
+	return nil
+}
+
+// idle is calls that have nothing to do with each other.
+func (r *round) idle(ctx context.Context, subjects [2]*subject) error {
+	for _, s := range r.order {
+		if err := subjects[s].configure(ctx, r.kubelet.settings(idleInterval)); err != nil {
+			return err
+		}
+	}
+	var took [2][]float64
+	for i := range idleCalls {
+		for _, s := range r.order {
+			time.Sleep(idlePause)
+			requests := r.kubelet.requests()
+			d, err := subjects[s].attest(ctx, r.node.callers[i%callers], r.want[s][i%callers])
+			if err != nil {
+				return err
+			}
+			took[s] = append(took[s], float64(d))
+			if asked := r.kubelet.requests() - requests; asked != 1 {
+				return fmt.Errorf("a call on an idle node asked the kubelet %d times: what was measured is not what it is called", asked)
+			}
+		}
+	}
+	for s := range took {
+		r.values.add(idleP50, s, percentile(took[s], 50))
+		r.values.add(idleP99, s, percentile(took[s], 99))
+		r.values.add(idleRequests, s, 1) // each of them, see above
+	}
+	return nil
+}
+
+// load is calls one after another: of a process in no pod, which is the floor,
+// and then of those in pods. The memory is what is resident when they end.
+func (r *round) load(ctx context.Context, s int, subject *subject) error {
+	if err := subject.configure(ctx, r.kubelet.settings(0)); err != nil {
+		return err
+	}
+	took, cpu, err := repeat(subject, func(int) (time.Duration, error) {
+		return subject.attest(ctx, r.node.onHost, nil)
+	})
+	if err != nil {
+		return err
+	}
+	r.values.add(emptyP50, s, percentile(took, 50))
+	r.values.add(emptyCPU, s, float64(cpu)/calls)
+
+	requests := r.kubelet.requests()
+	took, cpu, err = repeat(subject, func(i int) (time.Duration, error) {
+		return subject.attest(ctx, r.node.callers[i%callers], r.want[s][i%callers])
+	})
+	if err != nil {
+		return err
+	}
+	r.values.add(loadP50, s, percentile(took, 50))
+	r.values.add(loadCPU, s, float64(cpu)/calls)
+	r.values.add(loadRequests, s, float64(r.kubelet.requests()-requests))
+
+	memory, err := subject.plugin.Memory()
+	if err != nil {
+		return err
+	}
+	r.values.add(memoryAfter, s, float64(memory.Resident))
+	r.values.add(memoryPeak, s, float64(memory.Peak))
+	return nil
+}
+
+// repeat calls f again and again, with the number of the call.
+func repeat(subject *subject, f func(i int) (time.Duration, error)) (took []float64, cpu time.Duration, err error) {
+	cpu, err = subject.during(func() error {
+		for i := range calls {
+			d, err := f(i)
+			if err != nil {
+				return err
+			}
+			took = append(took, float64(d))
+		}
+		return nil
+	})
+	return took, cpu, err
+}
