@@ -32,8 +32,8 @@ type Progress struct {
 	started time.Time
 	stop    func()
 
-	// text is the last one said. Its lock is never held while anything is written:
-	// Say must not wait for a terminal.
+	// text is the last one said. Its lock is never held while anything is written, so that
+	// Say does not wait for a terminal.
 	textLock sync.Mutex
 	text     string
 
@@ -102,11 +102,11 @@ func (p *Progress) run(stopping <-chan struct{}) {
 }
 
 func (p *Progress) draw() {
+	defer p.hold()()
 	p.textLock.Lock()
 	text := printable.Line(p.text, maxProgress)
 	p.textLock.Unlock()
 
-	defer p.hold()()
 	if p.out.Rewrite {
 		line := p.fit(text)
 		if line != p.shown {

@@ -33,6 +33,10 @@ func split(text string) clusters {
 	for state := -1; text != ""; {
 		var c cluster
 		c.text, text, c.width, state = uniseg.FirstGraphemeClusterInString(text, state)
+		if len(c.text) == 1 {
+			out = append(out, c)
+			continue
+		}
 		runes := runesOf(c.text)
 		// Many terminals know nothing of clusters and add up their characters. A
 		// line that is too wide is torn, one that is not as wide as it was taken
