@@ -68,14 +68,14 @@ func (p *Plugin) Close() error {
 // previous configuration then stays.
 func (p *Plugin) Configure(_ context.Context, req *configv1.ConfigureRequest) (*configv1.ConfigureResponse, error) {
 	err := p.rpc("Configure", func() error {
-		cfg, problems := parse(req)
-		if len(problems) > 0 {
-			return status.Error(codes.InvalidArgument, problems[0])
+		result, answers := parse(req)
+		if len(answers) > 0 {
+			return status.Error(codes.InvalidArgument, answers[0])
 		}
 		p.configuring.Lock()
 		defer p.configuring.Unlock()
 		previous := p.parts.Load()
-		parts, err := p.process.Build(cfg, previous)
+		parts, err := p.process.Build(result.Config, previous)
 		if err != nil {
 			return status.Error(codes.InvalidArgument, err.Error())
 		}
@@ -83,8 +83,8 @@ func (p *Plugin) Configure(_ context.Context, req *configv1.ConfigureRequest) (*
 		if previous != nil {
 			previous.CloseUnlessIn(parts)
 		}
-		for _, warning := range cfg.Warnings {
-			p.log.Warn(warning)
+		for _, warning := range result.Warnings {
+			p.log.Warn(warning.Message)
 		}
 		return nil
 	})
@@ -96,11 +96,14 @@ func (p *Plugin) Configure(_ context.Context, req *configv1.ConfigureRequest) (*
 func (p *Plugin) Validate(_ context.Context, req *configv1.ValidateRequest) (*configv1.ValidateResponse, error) {
 	resp := &configv1.ValidateResponse{}
 	err := p.rpc("Validate", func() error {
-		cfg, problems := parse(req)
-		resp.Valid = len(problems) == 0
-		resp.Notes = problems
-		if cfg != nil {
-			resp.Notes = append(resp.Notes, cfg.Warnings...)
+		result, answers := parse(req)
+		resp.Valid = len(answers) == 0
+		resp.Notes = answers
+		if result.Config == nil {
+			return nil
+		}
+		for _, warning := range result.Warnings {
+			resp.Notes = append(resp.Notes, warning.Message)
 		}
 		return nil
 	})
@@ -113,17 +116,14 @@ type request interface {
 	GetHclConfiguration() string
 }
 
-// parse returns the configuration or, as sentences, everything that is wrong.
-func parse(req request) (*config.Config, []string) {
-	var sentences []string
+// parse returns what the configuration comes to and, as sentences, everything that is
+// wrong with the request.
+func parse(req request) (config.Result, []string) {
+	result := config.Parse(req.GetHclConfiguration(), os.Getenv)
 	if err := checkCore(req.GetCoreConfiguration()); err != nil {
-		sentences = append(sentences, err.Error())
+		return result, append([]string{err.Error()}, result.Answers...)
 	}
-	cfg, problems := config.Parse(req.GetHclConfiguration(), os.Getenv)
-	for _, problem := range problems {
-		sentences = append(sentences, problem.Error())
-	}
-	return cfg, sentences
+	return result, result.Answers
 }
 
 // rpc runs the work of one RPC. A panic in it, or in a goroutine that it waited

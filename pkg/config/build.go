@@ -3,6 +3,7 @@ package config
 import (
 	"math"
 	"path"
+	"slices"
 	"time"
 )
 
@@ -18,16 +19,38 @@ const (
 	defaultPodUIDEnv         = "MY_POD_UID"
 )
 
-// build applies defaults and rules. Its order is the built-in attestor's, so that the
-// first problem is the same: brokers, conflicts, durations, ports, credentials; then
-// the rules that only podseal has.
-func build(root *node, env func(string) string) (*Config, Problems) {
-	s, unreadable, unknown := walk(root)
-	if len(unreadable) > 0 {
-		// What can't be read would count as absent below, and mislead.
-		return nil, append(unreadable, unknown...)
+// result reads the tree by the schema and applies defaults and rules.
+func (w *walker) result(root *node, env func(string) string) Result {
+	s := w.section("", root.pos, schema, root.fields, true)
+	b := build(s, env)
+	r := Result{Warnings: b.warnings}
+	if len(w.unreadable) > 0 {
+		// What can't be read counted as absent, and rules about it would mislead.
+		b.problems = nil
+		r.Warnings = w.withoutTheAbsent(b.warnings)
 	}
-	b := &builder{s: s, env: env, problems: unknown}
+	r.Problems, r.Answers = w.all(b.problems)
+	if len(r.Problems) == 0 {
+		r.Config = &b.config
+	}
+	return r
+}
+
+// withoutTheAbsent leaves out what is said because something was not given, where it was
+// and can't be read.
+func (w *walker) withoutTheAbsent(warnings Problems) Problems {
+	unread := func(p Problem) bool { return p.Key == "node_name" }
+	if !slices.ContainsFunc(w.unreadable, unread) {
+		return warnings
+	}
+	return slices.DeleteFunc(warnings, func(p Problem) bool { return p.Key == "node_name_env" })
+}
+
+// build's order is the built-in attestor's, so that the first problem is the same:
+// brokers, conflicts, durations, ports, credentials; then the rules that only podseal
+// has.
+func build(s *section, env func(string) string) *builder {
+	b := &builder{s: s, env: env}
 	b.broker(s.block("experimental").block("broker"))
 	b.kubeletClientConflicts()
 	b.durations()
@@ -38,7 +61,7 @@ func build(root *node, env func(string) string) (*Config, Problems) {
 	b.ownPodUID()
 	b.flags()
 	b.notYet()
-	return &b.config, b.problems
+	return b
 }
 
 type builder struct {
@@ -46,14 +69,18 @@ type builder struct {
 	env      func(string) string
 	config   Config
 	problems Problems
+	warnings Problems
 }
 
 func (b *builder) problem(key, format string, args ...any) {
 	b.problems.add(key, b.s.at(key), format, args...)
 }
 
-func (b *builder) warn(warning string) {
-	b.config.Warnings = append(b.config.Warnings, oneLine(warning))
+// warn of a top-level key; the message begins with it, or with several of which it is
+// the first.
+func (b *builder) warn(key, message string) *Problem {
+	b.warnings.add(key, b.s.at(key), "%s", message)
+	return &b.warnings[len(b.warnings)-1]
 }
 
 func (b *builder) kubeletClientConflicts() {
@@ -102,11 +129,13 @@ func (b *builder) duration(key, name string, byDefault time.Duration) time.Durat
 	return d
 }
 
-// ports checks what kubelet took. The built-in attestor fails later, when it dials.
+// ports checks what kubelet took. The built-in attestor takes one below zero for none
+// and fails with one that is too high when it dials.
 func (b *builder) ports() {
 	for _, key := range []string{"kubelet_read_only_port", "kubelet_secure_port"} {
 		if port := b.s.number(key); port < 0 || port > 65535 {
 			b.problem(key, "%s: %d is not a port (1 to 65535, or 0 for unset)", key, port)
+			b.problems[len(b.problems)-1].BuiltInIgnores = true
 		}
 	}
 }
@@ -167,7 +196,7 @@ func (b *builder) ownPodUID() {
 	}
 	b.config.OwnPodUID = b.env(name)
 	if b.config.OwnPodUID == "" {
-		b.warn(key + ": the environment has no " + name + ", so a process in the agent's own pod is sought in all pods, by its container's ID")
+		b.warn(key, key+": the environment has no "+name+", so a process in the agent's own pod is sought in all pods, by its container's ID")
 	}
 }
 
@@ -176,13 +205,13 @@ func (b *builder) flags() {
 	b.config.VerboseContainerLocatorLogs = b.s.flag("verbose_container_locator_logs")
 	b.config.EphemeralContainers = b.s.flag("ephemeral_containers")
 	if b.config.EphemeralContainers {
-		b.warn("ephemeral_containers: whoever may add an ephemeral container to a pod gets that pod's identity")
+		b.warn("ephemeral_containers", "ephemeral_containers: whoever may add an ephemeral container to a pod gets that pod's identity")
 	}
 	if b.s.given("use_new_container_locator") && !b.s.flag("use_new_container_locator") {
-		b.warn("use_new_container_locator: ignored, podseal has one locator")
+		b.warn("use_new_container_locator", "use_new_container_locator: ignored, podseal has one locator")
 	}
-	if b.s.block("experimental").block("api_server").block("cache").flag("enabled") {
-		b.warn("experimental.api_server.cache.enabled: without effect, podseal does not ask the API server")
+	if cache := b.s.block("experimental").block("api_server").block("cache"); cache.flag("enabled") {
+		b.warnings.add("experimental.api_server.cache.enabled", cache.at("enabled"), "experimental.api_server.cache.enabled: without effect, podseal does not ask the API server")
 	}
 }
 
@@ -220,7 +249,7 @@ func (b *builder) nodeName() string {
 	}
 	name := b.env(variable)
 	if name == "" {
-		b.warn("node_name_env: the environment has no " + variable + ", so the kubelet is dialled at 127.0.0.1 and its name is not verified")
+		b.warn("node_name_env", "node_name_env: the environment has no "+variable+", so the kubelet is dialled at 127.0.0.1 and its name is not verified").BuiltInIgnores = true
 	}
 	return name
 }

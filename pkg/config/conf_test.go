@@ -18,32 +18,32 @@ func TestTheExamplesOfConf(t *testing.T) {
 	t.Parallel()
 	withNodeName := map[string]string{"MY_NODE_NAME": "node-1", "MY_POD_UID": "u-1"}
 	withoutNodeName := map[string]string{"MY_POD_UID": "u-1"}
-	wants := map[string]func(*config.Config){
-		"token.conf": func(c *config.Config) { c.Kubelet.NodeName = "node-1" },
-		"client-certificate.conf": func(c *config.Config) {
+	wants := map[string]func(*parsed){
+		"token.conf": func(c *parsed) { c.Kubelet.NodeName = "node-1" },
+		"client-certificate.conf": func(c *parsed) {
 			c.Kubelet.ServerName = "node-1.example.org"
 			c.Kubelet.CAPath = "/etc/kubernetes/pki/kubelet-ca.crt"
 			c.Kubelet.TokenPath = ""
 			c.Kubelet.CertificatePath = "/etc/podseal/kubelet-client.crt"
 			c.Kubelet.PrivateKeyPath = "/etc/podseal/kubelet-client.key"
 		},
-		"anonymous.conf": func(c *config.Config) {
+		"anonymous.conf": func(c *parsed) {
 			c.Kubelet.NodeName = "node-1"
 			c.Kubelet.Anonymous = true
 			c.Kubelet.TokenPath = ""
 			c.Warnings = []string{anonymousWarning}
 		},
-		"read-only-port.conf": func(c *config.Config) {
+		"read-only-port.conf": func(c *parsed) {
 			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond}
 			c.Warnings = []string{readOnlyWarning}
 		},
-		"skip-verification.conf": func(c *config.Config) {
+		"skip-verification.conf": func(c *parsed) {
 			c.Kubelet.NodeName = "node-1"
 			c.Kubelet.CAPath = ""
 			c.Kubelet.SkipVerification = true
 			c.Warnings = []string{skipWarning}
 		},
-		"pinned-certificate.conf": func(c *config.Config) {
+		"pinned-certificate.conf": func(c *parsed) {
 			c.Kubelet.CAPath = "/hostCert/kubelet.crt"
 		},
 	}
@@ -77,11 +77,7 @@ func TestTheExamplesOfConf(t *testing.T) {
 		}
 		for _, agentConf := range []string{string(text), toJSON(t, string(text))} {
 			pluginData := agentPrints(t, agentConf)
-			got, problems := config.Parse(pluginData, environment(env))
-			if len(problems) > 0 {
-				t.Fatalf("%s: %q in:\n%s", file, problems, pluginData)
-			}
-			if diff := cmp.Diff(want, *got, cmp.Comparer(sameID)); diff != "" {
+			if diff := cmp.Diff(want, mustParse(t, pluginData, env), cmp.Comparer(sameID)); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", file, diff)
 			}
 		}

@@ -36,9 +36,6 @@ type Config struct {
 	OwnPodUID string
 	// Broker is who may use the Broker API; nil for nobody.
 	Broker *Broker
-	// Warnings are sentences, one for each setting that weakens what podseal
-	// vouches for or that has no effect.
-	Warnings []string
 }
 
 // Kubelet has the fields of kubelet.Config, in its order. What is not used is empty:
@@ -95,21 +92,47 @@ type Scope string
 // AgentNode is the pods of the agent's node.
 const AgentNode Scope = "agent_node"
 
-// Parse reads the text of plugin_data: HCL, or JSON where it begins with a brace. env
-// looks up an environment variable, "" for one that is not set; os.Getenv will do. The
-// Config is nil if and only if there are problems.
+// Result is what a text comes to.
+type Result struct {
+	// Config is nil if and only if there are Problems.
+	Config *Config
+	// Problems are all reasons against the text, each with its place: one for every
+	// unknown key.
+	Problems Problems
+	// Warnings are about settings that weaken what podseal vouches for or that have
+	// no effect. They are there beside Problems too, as far as they are certain then.
+	Warnings Problems
+	// Answers are the Problems as the plugin answers them: Configure with the first,
+	// Validate with all. As from the built-in attestor, one of them names all unknown
+	// keys.
+	Answers []string
+}
+
+// Parse reads the text of plugin_data, or of the file that plugin_data_file names: HCL,
+// or JSON where it begins with a brace. env looks up an environment variable, "" for
+// one that is not set; os.Getenv will do.
 //
 // The text may be anything: what can't be read is a problem, never a panic.
-func Parse(text string, env func(string) string) (*Config, Problems) {
-	root, err := read(text)
+func Parse(text string, env func(string) string) Result {
+	src, err := newSource(text)
 	if err != nil {
-		var problems Problems
-		problems.add("", Pos{}, "unable to decode configuration: %v", err)
-		return nil, problems
+		return refused(err)
 	}
-	config, problems := build(root, env)
-	if len(problems) > 0 {
-		return nil, problems.cut()
+	root, err := read(src)
+	if err != nil {
+		return refused(err)
 	}
-	return config, nil
+	return parse(root, &walker{}, env)
+}
+
+func parse(root *node, w *walker, env func(string) string) Result {
+	if fault := root.firstFault(); fault != nil {
+		return refused(fault)
+	}
+	return w.result(root, env)
+}
+
+func refused(err error) Result {
+	p := undecodable(err)
+	return Result{Problems: Problems{p}, Answers: []string{p.Message}}
 }

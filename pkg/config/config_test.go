@@ -17,9 +17,15 @@ const (
 	inClusterToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 )
 
+// parsed is a configuration that holds and the warnings beside it.
+type parsed struct {
+	config.Config
+	Warnings []string
+}
+
 // defaults is the configuration that an empty text means.
-func defaults() config.Config {
-	return config.Config{
+func defaults() parsed {
+	return parsed{Config: config.Config{
 		Kubelet: config.Kubelet{
 			Secure:         true,
 			Port:           10250,
@@ -31,7 +37,17 @@ func defaults() config.Config {
 		MaxPollAttempts:   60,
 		PollRetryInterval: 500 * time.Millisecond,
 		AttestTimeout:     30 * time.Second,
+	}}
+}
+
+// mustParse is what a text without problems comes to.
+func mustParse(t *testing.T, text string, env map[string]string) parsed {
+	t.Helper()
+	got := config.Parse(text, environment(env))
+	if len(got.Problems) > 0 || len(got.Answers) > 0 {
+		t.Fatalf("problems: %q, answers: %q in:\n%s", got.Problems, got.Answers, text)
 	}
+	return parsed{Config: *got.Config, Warnings: messages(got.Warnings)}
 }
 
 func environment(variables map[string]string) func(string) string {
@@ -51,11 +67,11 @@ func TestParse(t *testing.T) {
 		name string
 		text string
 		env  map[string]string
-		want func(*config.Config)
+		want func(*parsed)
 	}{
 		{name: "nothing", text: ``},
 
-		{name: "read-only port", text: `kubelet_read_only_port = 10255`, want: func(c *config.Config) {
+		{name: "read-only port", text: `kubelet_read_only_port = 10255`, want: func(c *parsed) {
 			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond}
 			c.Warnings = []string{readOnlyWarning}
 		}},
@@ -65,23 +81,23 @@ func TestParse(t *testing.T) {
 			certificate_path             = "/cert.pem"
 			kubelet_ca_path              = "/ca.pem"
 			use_anonymous_authentication = true
-		`, env: map[string]string{"MY_NODE_NAME": "node-2"}, want: func(c *config.Config) {
+		`, env: map[string]string{"MY_NODE_NAME": "node-2"}, want: func(c *parsed) {
 			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond}
 			c.Warnings = []string{readOnlyWarning,
 				"kubelet_ca_path, certificate_path, use_anonymous_authentication, node_name: not used, because of kubelet_read_only_port"}
 		}},
-		{name: "secure port", text: `kubelet_secure_port = 12345`, want: func(c *config.Config) { c.Kubelet.Port = 12345 }},
+		{name: "secure port", text: `kubelet_secure_port = 12345`, want: func(c *parsed) { c.Kubelet.Port = 12345 }},
 		{name: "ports of zero are unset", text: "kubelet_secure_port = 0\nkubelet_read_only_port = 0"},
-		{name: "a port as a string", text: `kubelet_secure_port = "12345"`, want: func(c *config.Config) { c.Kubelet.Port = 12345 }},
-		{name: "the highest port", text: `kubelet_secure_port = 65535`, want: func(c *config.Config) { c.Kubelet.Port = 65535 }},
-		{name: "a number for a string", text: `node_name = 17`, want: func(c *config.Config) { c.Kubelet.NodeName = "17" }},
+		{name: "a port as a string", text: `kubelet_secure_port = "12345"`, want: func(c *parsed) { c.Kubelet.Port = 12345 }},
+		{name: "the highest port", text: `kubelet_secure_port = 65535`, want: func(c *parsed) { c.Kubelet.Port = 65535 }},
+		{name: "a number for a string", text: `node_name = 17`, want: func(c *parsed) { c.Kubelet.NodeName = "17" }},
 
-		{name: "attempts and interval", text: "max_poll_attempts = 3\npoll_retry_interval = \"2s\"", want: func(c *config.Config) {
+		{name: "attempts and interval", text: "max_poll_attempts = 3\npoll_retry_interval = \"2s\"", want: func(c *parsed) {
 			c.MaxPollAttempts = 3
 			c.PollRetryInterval, c.Kubelet.Interval = 2*time.Second, 2*time.Second
 			c.AttestTimeout = 10 * time.Second
 		}},
-		{name: "more attempts and interval", text: "max_poll_attempts = 30\npoll_retry_interval = \"2s\"", want: func(c *config.Config) {
+		{name: "more attempts and interval", text: "max_poll_attempts = 30\npoll_retry_interval = \"2s\"", want: func(c *parsed) {
 			c.MaxPollAttempts = 30
 			c.PollRetryInterval, c.Kubelet.Interval = 2*time.Second, 2*time.Second
 			c.AttestTimeout = time.Minute
@@ -102,45 +118,45 @@ func TestParse(t *testing.T) {
 			kubelet_server_name = ""
 			pod_uid_env         = ""
 		`},
-		{name: "reload interval", text: `reload_interval = "7s"`, want: func(c *config.Config) { c.Kubelet.ReloadInterval = 7 * time.Second }},
+		{name: "reload interval", text: `reload_interval = "7s"`, want: func(c *parsed) { c.Kubelet.ReloadInterval = 7 * time.Second }},
 
-		{name: "CA path", text: `kubelet_ca_path = "/ca.pem"`, want: func(c *config.Config) { c.Kubelet.CAPath = "/ca.pem" }},
-		{name: "no verification", text: "skip_kubelet_verification = true\nkubelet_ca_path = \"/ca.pem\"", want: func(c *config.Config) {
+		{name: "CA path", text: `kubelet_ca_path = "/ca.pem"`, want: func(c *parsed) { c.Kubelet.CAPath = "/ca.pem" }},
+		{name: "no verification", text: "skip_kubelet_verification = true\nkubelet_ca_path = \"/ca.pem\"", want: func(c *parsed) {
 			c.Kubelet.SkipVerification = true
 			c.Kubelet.CAPath = ""
 			c.Warnings = []string{skipWarning, "kubelet_ca_path: not used, because of skip_kubelet_verification"}
 		}},
-		{name: "server name", text: `kubelet_server_name = "node-1.example.org"`, want: func(c *config.Config) { c.Kubelet.ServerName = "node-1.example.org" }},
+		{name: "server name", text: `kubelet_server_name = "node-1.example.org"`, want: func(c *parsed) { c.Kubelet.ServerName = "node-1.example.org" }},
 
-		{name: "token", text: `token_path = "/token"`, want: func(c *config.Config) { c.Kubelet.TokenPath = "/token" }},
-		{name: "certificate over token", text: "token_path = \"/token\"\ncertificate_path = \"/cert.pem\"\nprivate_key_path = \"/key.pem\"", want: func(c *config.Config) {
+		{name: "token", text: `token_path = "/token"`, want: func(c *parsed) { c.Kubelet.TokenPath = "/token" }},
+		{name: "certificate over token", text: "token_path = \"/token\"\ncertificate_path = \"/cert.pem\"\nprivate_key_path = \"/key.pem\"", want: func(c *parsed) {
 			c.Kubelet.TokenPath, c.Kubelet.CertificatePath, c.Kubelet.PrivateKeyPath = "", "/cert.pem", "/key.pem"
 			c.Warnings = []string{"token_path: not used, because of certificate_path"}
 		}},
-		{name: "anonymous over half a certificate and token", text: "use_anonymous_authentication = true\ntoken_path = \"/token\"\ncertificate_path = \"/cert.pem\"", want: func(c *config.Config) {
+		{name: "anonymous over half a certificate and token", text: "use_anonymous_authentication = true\ntoken_path = \"/token\"\ncertificate_path = \"/cert.pem\"", want: func(c *parsed) {
 			c.Kubelet.Anonymous = true
 			c.Kubelet.TokenPath = ""
 			c.Warnings = []string{anonymousWarning, "token_path, certificate_path: not used, because of use_anonymous_authentication"}
 		}},
 
 		{name: "node name over variable", text: "node_name = \"node-1\"\nnode_name_env = \"NODE\"", env: map[string]string{"NODE": "node-2", "MY_NODE_NAME": "node-3"},
-			want: func(c *config.Config) { c.Kubelet.NodeName = "node-1" }},
+			want: func(c *parsed) { c.Kubelet.NodeName = "node-1" }},
 		{name: "named variable over default variable", text: `node_name_env = "NODE"`, env: map[string]string{"NODE": "node-2", "MY_NODE_NAME": "node-3"},
-			want: func(c *config.Config) { c.Kubelet.NodeName = "node-2" }},
-		{name: "default variable", env: map[string]string{"MY_NODE_NAME": "node-3"}, want: func(c *config.Config) { c.Kubelet.NodeName = "node-3" }},
-		{name: "a named variable that is empty does not fall back", text: `node_name_env = "NODE"`, env: map[string]string{"MY_NODE_NAME": "node-3"}, want: func(c *config.Config) {
+			want: func(c *parsed) { c.Kubelet.NodeName = "node-2" }},
+		{name: "default variable", env: map[string]string{"MY_NODE_NAME": "node-3"}, want: func(c *parsed) { c.Kubelet.NodeName = "node-3" }},
+		{name: "a named variable that is empty does not fall back", text: `node_name_env = "NODE"`, env: map[string]string{"MY_NODE_NAME": "node-3"}, want: func(c *parsed) {
 			c.Warnings = []string{"node_name_env: the environment has no NODE, so the kubelet is dialled at 127.0.0.1 and its name is not verified"}
 		}},
 
-		{name: "no container selectors", text: `disable_container_selectors = true`, want: func(c *config.Config) { c.DisableContainerSelectors = true }},
+		{name: "no container selectors", text: `disable_container_selectors = true`, want: func(c *parsed) { c.DisableContainerSelectors = true }},
 		{name: "the new locator", text: `use_new_container_locator = true`},
-		{name: "the old locator", text: `use_new_container_locator = false`, want: func(c *config.Config) {
+		{name: "the old locator", text: `use_new_container_locator = false`, want: func(c *parsed) {
 			c.Warnings = []string{"use_new_container_locator: ignored, podseal has one locator"}
 		}},
-		{name: "verbose", text: `verbose_container_locator_logs = true`, want: func(c *config.Config) { c.VerboseContainerLocatorLogs = true }},
+		{name: "verbose", text: `verbose_container_locator_logs = true`, want: func(c *parsed) { c.VerboseContainerLocatorLogs = true }},
 		{name: "what is refused may be off", text: "enable_namespace_labels = false\ndisable_kubelet_client = false"},
 
-		{name: "API server cache", text: `experimental { api_server { cache { enabled = true } } }`, want: func(c *config.Config) {
+		{name: "API server cache", text: `experimental { api_server { cache { enabled = true } } }`, want: func(c *parsed) {
 			c.Warnings = []string{"experimental.api_server.cache.enabled: without effect, podseal does not ask the API server"}
 		}},
 		{name: "API server cache off", text: `experimental { api_server { cache { enabled = false } } }`},
@@ -158,7 +174,7 @@ func TestParse(t *testing.T) {
 					]
 				}
 			}
-		`, want: func(c *config.Config) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
+		`, want: func(c *parsed) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
 		{name: "a list of one broker", text: `
 			experimental {
 				broker {
@@ -166,7 +182,7 @@ func TestParse(t *testing.T) {
 					brokers = [{ id = "spiffe://example.org/a", pod_reference_scope = "" }]
 				}
 			}
-		`, want: func(c *config.Config) { c.Broker = broker("spiffe://example.org/a") }},
+		`, want: func(c *parsed) { c.Broker = broker("spiffe://example.org/a") }},
 		{name: "brokers as blocks", text: `
 			experimental {
 				broker {
@@ -175,7 +191,7 @@ func TestParse(t *testing.T) {
 					brokers { id = "spiffe://example.org/b" }
 				}
 			}
-		`, want: func(c *config.Config) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
+		`, want: func(c *parsed) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
 		{name: "brokers as the chart wraps them", text: `
 			experimental {
 				broker {
@@ -186,44 +202,44 @@ func TestParse(t *testing.T) {
 					]
 				}
 			}
-		`, want: func(c *config.Config) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
+		`, want: func(c *parsed) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
 		{name: "brokers with labels", text: `
 			experimental "broker" {
 				access_policy = "permissive"
 				brokers "first" { id = "spiffe://example.org/a" }
 				brokers "second" { id = "spiffe://example.org/b" }
 			}
-		`, want: func(c *config.Config) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
+		`, want: func(c *parsed) { c.Broker = broker("spiffe://example.org/a", "spiffe://example.org/b") }},
 		{name: "blocks given twice are one", text: `
 			experimental { broker { access_policy = "permissive" } }
 			experimental { broker { brokers { id = "spiffe://example.org/a" } } }
 			experimental { api_server { cache { enabled = false } } }
-		`, want: func(c *config.Config) { c.Broker = broker("spiffe://example.org/a") }},
+		`, want: func(c *parsed) { c.Broker = broker("spiffe://example.org/a") }},
 
 		{name: "case does not matter", text: `
 			Node_Name = "node-1"
 			EXPERIMENTAL { Broker { ACCESS_POLICY = "permissive", Brokers { ID = "spiffe://example.org/a" } } }
-		`, want: func(c *config.Config) {
+		`, want: func(c *parsed) {
 			c.Kubelet.NodeName = "node-1"
 			c.Broker = broker("spiffe://example.org/a")
 		}},
-		{name: "quoted keys", text: `"node_name" = "node-1"`, want: func(c *config.Config) { c.Kubelet.NodeName = "node-1" }},
+		{name: "quoted keys", text: `"node_name" = "node-1"`, want: func(c *parsed) { c.Kubelet.NodeName = "node-1" }},
 
-		{name: "attest timeout", text: `attest_timeout = "3s"`, want: func(c *config.Config) { c.AttestTimeout = 3 * time.Second }},
+		{name: "attest timeout", text: `attest_timeout = "3s"`, want: func(c *parsed) { c.AttestTimeout = 3 * time.Second }},
 		{name: "attest timeout of zero", text: `attest_timeout = "0s"`},
-		{name: "attest timeout where attempts would take for ever", text: "attest_timeout = \"3s\"\nmax_poll_attempts = 9223372036854775807", want: func(c *config.Config) {
+		{name: "attest timeout where attempts would take for ever", text: "attest_timeout = \"3s\"\nmax_poll_attempts = 9223372036854775807", want: func(c *parsed) {
 			c.AttestTimeout = 3 * time.Second
 			c.MaxPollAttempts = 9223372036854775807
 		}},
-		{name: "cgroup root", text: `cgroup_root = "/docker/n/kubelet"`, want: func(c *config.Config) { c.CgroupRoot = "/docker/n/kubelet" }},
+		{name: "cgroup root", text: `cgroup_root = "/docker/n/kubelet"`, want: func(c *parsed) { c.CgroupRoot = "/docker/n/kubelet" }},
 		{name: "the root as cgroup root", text: `cgroup_root = "/"`},
-		{name: "ephemeral containers", text: `ephemeral_containers = true`, want: func(c *config.Config) {
+		{name: "ephemeral containers", text: `ephemeral_containers = true`, want: func(c *parsed) {
 			c.EphemeralContainers = true
 			c.Warnings = []string{"ephemeral_containers: whoever may add an ephemeral container to a pod gets that pod's identity"}
 		}},
-		{name: "own pod", env: map[string]string{"MY_POD_UID": "u-1"}, want: func(c *config.Config) { c.OwnPodUID = "u-1" }},
-		{name: "own pod by another variable", text: `pod_uid_env = "UID"`, env: map[string]string{"MY_POD_UID": "u-1", "UID": "u-2"}, want: func(c *config.Config) { c.OwnPodUID = "u-2" }},
-		{name: "own pod by a variable that is empty", text: `pod_uid_env = "UID"`, env: map[string]string{"MY_POD_UID": "u-1"}, want: func(c *config.Config) {
+		{name: "own pod", env: map[string]string{"MY_POD_UID": "u-1"}, want: func(c *parsed) { c.OwnPodUID = "u-1" }},
+		{name: "own pod by another variable", text: `pod_uid_env = "UID"`, env: map[string]string{"MY_POD_UID": "u-1", "UID": "u-2"}, want: func(c *parsed) { c.OwnPodUID = "u-2" }},
+		{name: "own pod by a variable that is empty", text: `pod_uid_env = "UID"`, env: map[string]string{"MY_POD_UID": "u-1"}, want: func(c *parsed) {
 			c.Warnings = []string{"pod_uid_env: the environment has no UID, so a process in the agent's own pod is sought in all pods, by its container's ID"}
 		}},
 	} {
@@ -234,11 +250,7 @@ func TestParse(t *testing.T) {
 		for spelling, text := range spellings(t, c.text) {
 			t.Run(c.name+", "+spelling, func(t *testing.T) {
 				t.Parallel()
-				got, problems := config.Parse(text, environment(c.env))
-				if len(problems) > 0 {
-					t.Fatalf("problems: %q in:\n%s", problems, text)
-				}
-				if diff := cmp.Diff(want, *got, cmp.Comparer(sameID)); diff != "" {
+				if diff := cmp.Diff(want, mustParse(t, text, c.env), cmp.Comparer(sameID)); diff != "" {
 					t.Errorf("-want +got:\n%s\nof:\n%s", diff, text)
 				}
 			})
@@ -254,27 +266,40 @@ const (
 
 func sameID(a, b spiffeid.ID) bool { return a == b }
 
-// messages are what Configure and Validate answer. Places differ between spellings.
 func messages(problems config.Problems) []string {
 	var all []string
 	for _, p := range problems {
-		all = append(all, places.ReplaceAllString(p.Error(), "L:C"))
+		all = append(all, p.Error())
+	}
+	return all
+}
+
+// withoutPlaces makes what spellings answer the same: only their places differ.
+func withoutPlaces(answers []string) []string {
+	var all []string
+	for _, answer := range answers {
+		all = append(all, places.ReplaceAllString(answer, "L:C"))
 	}
 	return all
 }
 
 var places = regexp.MustCompile(`\b\d+:\d+\b`)
 
-func checkMessages(t *testing.T, text string, env map[string]string, want []string) {
+// checkAnswers checks what Configure and Validate answer, and that every problem has
+// its key and place.
+func checkAnswers(t *testing.T, text string, env map[string]string, want []string) {
 	t.Helper()
-	got, problems := config.Parse(text, environment(env))
-	if got != nil {
+	got := config.Parse(text, environment(env))
+	if got.Config != nil {
 		t.Errorf("a configuration in spite of problems, of:\n%s", text)
 	}
-	if diff := cmp.Diff(want, messages(problems)); diff != "" {
+	if diff := cmp.Diff(want, withoutPlaces(got.Answers)); diff != "" {
 		t.Errorf("-want +got:\n%s\nof:\n%s", diff, text)
 	}
-	for _, p := range problems {
+	if len(got.Problems) < len(got.Answers) {
+		t.Errorf("%d problems, %d answers", len(got.Problems), len(got.Answers))
+	}
+	for _, p := range append(got.Problems, got.Warnings...) {
 		if p.Pos.Line == 0 || p.Pos.Column == 0 || p.Key == "" {
 			t.Errorf("%q: key %q, pos %v", p.Message, p.Key, p.Pos)
 		}

@@ -17,36 +17,51 @@ import (
 // same, and a configuration is the same in all spellings.
 func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
-		got, problems := config.Parse(text, environment(nil))
-		if (got == nil) != (len(problems) > 0) {
-			t.Fatalf("%v and %q", got, problems)
-		}
-		for _, p := range problems {
-			if !utf8.ValidString(p.Message) || strings.ContainsAny(p.Message, "\n\x1b\x00") || p.Message == "" {
-				t.Errorf("message %q", p.Message)
-			}
-		}
-		again, problemsAgain := config.Parse(text, environment(nil))
-		if diff := cmp.Diff(got, again, cmp.Comparer(sameID)) + cmp.Diff(problems, problemsAgain); diff != "" {
+		got := config.Parse(text, environment(nil))
+		checkResult(t, text, got)
+		if diff := cmp.Diff(got, config.Parse(text, environment(nil)), cmp.Comparer(sameID)); diff != "" {
 			t.Fatalf("read twice:\n%s", diff)
 		}
-		if got != nil {
+		if got.Config != nil {
 			sameInOtherSpellings(t, text, got)
 		}
 	})
 }
 
-func sameInOtherSpellings(t *testing.T, text string, want *config.Config) {
+// checkResult checks what is true of any text's result.
+func checkResult(t *testing.T, text string, got config.Result) {
+	t.Helper()
+	if (got.Config == nil) != (len(got.Problems) > 0) || (got.Config == nil) != (len(got.Answers) > 0) {
+		t.Fatalf("%+v", got)
+	}
+	for _, p := range append(got.Problems, got.Warnings...) {
+		checkProblem(t, text, p)
+	}
+}
+
+func checkProblem(t *testing.T, text string, p config.Problem) {
+	t.Helper()
+	if !utf8.ValidString(p.Message) || strings.ContainsAny(p.Message, "\n\x1b\x00") || p.Message == "" {
+		t.Errorf("message %q", p.Message)
+	}
+	// HCL's scanner goes one further at the end of the text.
+	if p.Pos.Line > strings.Count(text, "\n")+1 || p.Pos.Column > len(text)+2 {
+		t.Errorf("%v is not in the text: %s", p.Pos, p.Message)
+	}
+}
+
+func sameInOtherSpellings(t *testing.T, text string, want config.Result) {
 	t.Helper()
 	if !agentKeeps(text) {
 		return
 	}
 	for spelling, other := range spellings(t, text) {
-		got, problems := config.Parse(other, environment(nil))
-		if len(problems) > 0 {
-			t.Fatalf("%s: %q of:\n%s\nwhich was:\n%s", spelling, problems, other, text)
+		got := config.Parse(other, environment(nil))
+		if len(got.Problems) > 0 {
+			t.Fatalf("%s: %q of:\n%s\nwhich was:\n%s", spelling, got.Problems, other, text)
 		}
-		if diff := cmp.Diff(want, got, cmp.Comparer(sameID)); diff != "" {
+		diff := cmp.Diff(want.Config, got.Config, cmp.Comparer(sameID)) + cmp.Diff(messages(want.Warnings), messages(got.Warnings))
+		if diff != "" {
 			t.Fatalf("%s: -want +got:\n%s\nof:\n%s\nwhich was:\n%s", spelling, diff, other, text)
 		}
 	}

@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/hcl/ast"
 	"github.com/hashicorp/hcl/hcl/parser"
@@ -14,32 +12,26 @@ import (
 	"github.com/podseal/podseal/pkg/guard"
 )
 
-func checkText(text string) error {
-	switch {
-	case len(text) > maxText:
-		return fmt.Errorf("the text has %d bytes, more than the %d that are read", len(text), maxText)
-	case !utf8.ValidString(text):
-		return errors.New("the text is not UTF-8")
-	case strings.ContainsRune(text, 0):
-		return errors.New("the text has a NUL character")
-	}
-	return nil
-}
-
-// readHCL reads HCL 1. The library panics at some texts, for instance at a string with
-// the escape \777: that is an error here.
-func readHCL(text string) (root *node, err error) {
+// readHCL reads HCL 1. The library panics at some texts: that is an error here.
+func readHCL(src *source) (root *node, err error) {
+	r := hclReader{src: src}
 	err = guard.Do(func() error {
-		root, err = parseHCL(text)
+		root, err = r.read()
 		return err
 	})
+	var at *parser.PosError
+	if errors.As(err, &at) {
+		return nil, r.fault(at)
+	}
 	return root, err
 }
 
-func parseHCL(text string) (*node, error) {
-	// The parser does so first; done here so that both passes see the same places.
-	src := []byte(strings.ReplaceAll(text, "\r\n", "\n"))
-	if err := checkShape(src); err != nil {
+type hclReader struct{ src *source }
+
+func (r hclReader) read() (*node, error) {
+	src := []byte(r.src.text)
+	dangling, err := checkShape(src)
+	if err != nil {
 		return nil, err
 	}
 	// Keys may repeat: that is how the agent prints a list of objects. What may not is
@@ -52,26 +44,35 @@ func parseHCL(text string) (*node, error) {
 	if !ok {
 		return nil, fmt.Errorf("unexpected %T", file.Node)
 	}
-	return objectOf(Pos{Line: 1, Column: 1}, list)
+	for _, group := range file.Comments {
+		for _, comment := range group.List {
+			r.src.comments = append(r.src.comments, span{comment.Start.Offset, comment.Start.Offset + len(comment.Text)})
+		}
+	}
+	root := r.object(Pos{Line: 1, Column: 1}, span{0, len(src)}, list)
+	if dangling != nil {
+		root.fault = r.fault(dangling)
+		root.fault.ignored = true
+	}
+	return root, nil
 }
 
 // checkShape refuses what the parser must not see: nesting that would exhaust its
-// stack, which no recover catches, and a key whose value is missing at the end of the
-// text, which it drops without a word.
-func checkShape(src []byte) error {
-	var scanErr error
+// stack, which no recover catches. dangling is a key whose value is missing at the end
+// of the text, which the parser drops without a word.
+func checkShape(src []byte) (dangling *parser.PosError, err error) {
 	s := scanner.New(src)
 	s.Error = func(pos token.Pos, msg string) {
-		if scanErr == nil {
-			scanErr = &parser.PosError{Pos: pos, Err: errors.New(msg)}
+		if err == nil {
+			err = &parser.PosError{Pos: pos, Err: errors.New(msg)}
 		}
 	}
 	depth := 0
 	var last token.Token
 	for {
 		tok := s.Scan()
-		if scanErr != nil {
-			return scanErr
+		if err != nil {
+			return nil, err
 		}
 		switch tok.Type {
 		case token.LBRACE, token.LBRACK:
@@ -82,69 +83,66 @@ func checkShape(src []byte) error {
 			continue
 		case token.EOF:
 			if last.Type == token.ASSIGN {
-				return &parser.PosError{Pos: last.Pos, Err: errors.New("a value is missing after '='")}
+				return &parser.PosError{Pos: last.Pos, Err: errors.New("a value is missing after '='")}, nil
 			}
-			return nil
+			return nil, nil
 		}
 		if depth > maxDepth {
-			return &parser.PosError{Pos: tok.Pos, Err: fmt.Errorf("nested deeper than %d", maxDepth)}
+			return nil, &parser.PosError{Pos: tok.Pos, Err: fmt.Errorf("nested deeper than %d", maxDepth)}
 		}
 		last = tok
 	}
 }
 
-func objectOf(pos Pos, list *ast.ObjectList) (*node, error) {
-	object := &node{pos: pos, form: objectForm}
-	for _, item := range list.Items {
-		fields, err := fieldsOf(item)
-		if err != nil {
-			return nil, err
+func (r hclReader) object(pos Pos, in span, list *ast.ObjectList) *node {
+	object := &node{pos: pos, span: in, form: objectForm}
+	for i, item := range list.Items {
+		fields := r.fields(item)
+		for j := range fields {
+			fields[j].laterLabelled = i > 0 && len(item.Keys) > 1
 		}
 		object.fields = append(object.fields, fields...)
 	}
-	return object, nil
+	return object
 }
 
-// fieldsOf is what an item means: `a "b" { c = 1 }` is `a { b { c = 1 } }`.
-func fieldsOf(item *ast.ObjectItem) ([]field, error) {
-	val, err := nodeOf(item.Val)
-	if err != nil {
-		return nil, err
-	}
+// fields is what an item means: `a "b" { c = 1 }` is `a { b { c = 1 } }`.
+func (r hclReader) fields(item *ast.ObjectItem) []field {
+	val := r.node(item.Val)
 	for i := len(item.Keys) - 1; i > 0; i-- {
-		key, pos := keyOf(item.Keys[i])
-		val = &node{pos: pos, form: objectForm, fields: expand(key, pos, val)}
+		f := r.field(item.Keys[i], val)
+		val = &node{pos: f.pos, span: span{item.Keys[i].Token.Pos.Offset, val.span.to}, form: objectForm, fields: f.expand()}
 	}
-	key, pos := keyOf(item.Keys[0])
-	return expand(key, pos, val), nil
+	f := r.field(item.Keys[0], val)
+	f.labelled = len(item.Keys) > 1
+	return f.expand()
 }
 
-func keyOf(k *ast.ObjectKey) (string, Pos) {
-	return fmt.Sprint(k.Token.Value()), posOf(k.Token.Pos)
+func (r hclReader) field(k *ast.ObjectKey, val *node) field {
+	f := field{pos: r.pos(k.Token.Pos), quoted: k.Token.Type == token.STRING, val: val}
+	f.key, f.fault = r.value(k.Token)
+	return f
 }
 
-func nodeOf(n ast.Node) (*node, error) {
+func (r hclReader) node(n ast.Node) *node {
 	switch n := n.(type) {
 	case *ast.ObjectType:
-		return objectOf(posOf(n.Lbrace), n.List)
+		return r.object(r.pos(n.Lbrace), span{n.Lbrace.Offset, n.Rbrace.Offset}, n.List)
 	case *ast.ListType:
-		list := &node{pos: posOf(n.Lbrack), form: listForm}
+		list := &node{pos: r.pos(n.Lbrack), span: span{n.Lbrack.Offset, n.Rbrack.Offset}, form: listForm}
 		for _, element := range n.List {
-			val, err := nodeOf(element)
-			if err != nil {
-				return nil, err
-			}
-			list.list = append(list.list, val)
+			list.list = append(list.list, r.node(element))
 		}
-		return list, nil
+		return list
 	case *ast.LiteralType:
-		return scalarOf(n.Token)
+		return r.scalar(n.Token)
 	}
-	return nil, fmt.Errorf("unexpected %T", n)
+	// The parser makes no others.
+	panic(fmt.Sprintf("unexpected %T", n))
 }
 
-func scalarOf(tok token.Token) (*node, error) {
-	scalar := &node{pos: posOf(tok.Pos), text: tok.Text}
+func (r hclReader) scalar(tok token.Token) *node {
+	scalar := &node{pos: r.pos(tok.Pos), span: span{tok.Pos.Offset, tok.Pos.Offset + len(tok.Text)}, text: tok.Text}
 	switch tok.Type {
 	case token.NUMBER:
 		scalar.form = intForm
@@ -154,11 +152,37 @@ func scalarOf(tok token.Token) (*node, error) {
 		scalar.form = boolForm
 	case token.STRING, token.HEREDOC:
 		scalar.form = stringForm
-		scalar.text = fmt.Sprint(tok.Value())
+		scalar.text, scalar.fault = r.value(tok)
 	default:
-		return nil, &parser.PosError{Pos: tok.Pos, Err: fmt.Errorf("unexpected %s", tok.Type)}
+		scalar.fault = r.fault(&parser.PosError{Pos: tok.Pos, Err: fmt.Errorf("unexpected %s", tok.Type)})
 	}
-	return scalar, nil
+	return scalar
 }
 
-func posOf(p token.Pos) Pos { return Pos{Line: p.Line, Column: p.Column} }
+// value is the string that a token stands for. The library panics at some, for instance
+// at the escape \777: that is a fault of what it is part of, and of nothing else.
+func (r hclReader) value(tok token.Token) (string, *textError) {
+	text := tok.Text
+	err := guard.Do(func() error {
+		text = fmt.Sprint(tok.Value())
+		return nil
+	})
+	if err != nil {
+		return text, &textError{pos: r.pos(tok.Pos), err: err}
+	}
+	return text, nil
+}
+
+// fault is the parser's error with its place in the file.
+func (r hclReader) fault(err *parser.PosError) *textError {
+	pos := r.pos(err.Pos)
+	inFile := &parser.PosError{Pos: token.Pos{Line: pos.Line, Column: pos.Column}, Err: err.Err}
+	return &textError{pos: pos, err: inFile}
+}
+
+func (r hclReader) pos(p token.Pos) Pos {
+	if len(r.src.pieces) == 0 {
+		return Pos{Line: p.Line, Column: p.Column}
+	}
+	return r.src.pos(p.Offset)
+}

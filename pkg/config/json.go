@@ -1,9 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -13,28 +13,30 @@ import (
 // HCL has a parser for that, which stops in silence at a missing comma, a list in a
 // list or a superfluous brace and drops the rest of the configuration: a strict one is
 // used instead.
-func readJSON(text string) (*node, error) {
+func readJSON(src *source) (*node, error) {
 	r := &jsonReader{
-		text: text,
-		dec:  jsontext.NewDecoder(strings.NewReader(text), jsontext.AllowDuplicateNames(true)),
-		at:   Pos{Line: 1, Column: 1},
+		src: src,
+		dec: jsontext.NewDecoder(strings.NewReader(src.text), jsontext.AllowDuplicateNames(true)),
 	}
 	root, err := r.value(0)
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		return nil, &textError{pos: src.pos(int(syntax.ByteOffset)), err: err}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if rest := strings.TrimSpace(text[r.dec.InputOffset():]); rest != "" {
-		return nil, fmt.Errorf("at %s: something follows the object", r.pos(r.dec.InputOffset()))
+	rest := strings.TrimSpace(src.text[root.span.to:])
+	if rest != "" {
+		pos := src.pos(root.span.to)
+		return nil, &textError{pos: pos, ignored: true, err: fmt.Errorf("at %s: something follows the object", pos)}
 	}
 	return root, nil
 }
 
 type jsonReader struct {
-	text string
-	dec  *jsontext.Decoder
-	at   Pos // the place of offset
-	// offset is how far the text was looked at for places: they are asked for in order.
-	offset int64
+	src *source
+	dec *jsontext.Decoder
 }
 
 func (r *jsonReader) value(depth int) (*node, error) {
@@ -44,11 +46,11 @@ func (r *jsonReader) value(depth int) (*node, error) {
 	case '[':
 		return r.list(depth + 1)
 	}
-	raw, pos, err := r.raw()
+	raw, in, err := r.raw()
 	if err != nil {
 		return nil, err
 	}
-	scalar := &node{pos: pos, text: string(raw)}
+	scalar := &node{pos: r.src.pos(in.from), span: in, text: string(raw)}
 	switch raw.Kind() {
 	case '"':
 		scalar.form = stringForm
@@ -69,13 +71,12 @@ func (r *jsonReader) value(depth int) (*node, error) {
 }
 
 func (r *jsonReader) object(depth int) (*node, error) {
-	pos, err := r.open(depth)
+	object, err := r.open(depth, objectForm)
 	if err != nil {
 		return nil, err
 	}
-	object := &node{pos: pos, form: objectForm}
 	for r.dec.PeekKind() != '}' {
-		raw, pos, err := r.raw()
+		raw, in, err := r.raw()
 		if err != nil {
 			return nil, err
 		}
@@ -84,18 +85,17 @@ func (r *jsonReader) object(depth int) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		object.fields = append(object.fields, expand(key, pos, val)...)
+		f := field{key: key, pos: r.src.pos(in.from), val: val}
+		object.fields = append(object.fields, f.expand()...)
 	}
-	_, err = r.dec.ReadToken()
-	return object, err
+	return object, r.end(object)
 }
 
 func (r *jsonReader) list(depth int) (*node, error) {
-	pos, err := r.open(depth)
+	list, err := r.open(depth, listForm)
 	if err != nil {
 		return nil, err
 	}
-	list := &node{pos: pos, form: listForm}
 	for r.dec.PeekKind() != ']' {
 		val, err := r.value(depth)
 		if err != nil {
@@ -103,40 +103,35 @@ func (r *jsonReader) list(depth int) (*node, error) {
 		}
 		list.list = append(list.list, val)
 	}
-	_, err = r.dec.ReadToken()
-	return list, err
+	return list, r.end(list)
 }
 
-func (r *jsonReader) open(depth int) (Pos, error) {
+func (r *jsonReader) open(depth int, form form) (*node, error) {
 	if _, err := r.dec.ReadToken(); err != nil {
-		return Pos{}, err
+		return nil, err
 	}
-	pos := r.pos(r.dec.InputOffset() - 1)
+	from := int(r.dec.InputOffset()) - 1
+	pos := r.src.pos(from)
 	if depth > maxDepth {
-		return pos, fmt.Errorf("at %s: nested deeper than %d", pos, maxDepth)
+		return nil, &textError{pos: pos, err: fmt.Errorf("at %s: nested deeper than %d", pos, maxDepth)}
 	}
-	return pos, nil
+	return &node{pos: pos, span: span{from: from}, form: form}, nil
+}
+
+func (r *jsonReader) end(n *node) error {
+	_, err := r.dec.ReadToken()
+	n.span.to = int(r.dec.InputOffset())
+	return err
 }
 
 // raw is the next key or scalar. It copies it, for the decoder uses its buffer again.
-func (r *jsonReader) raw() (jsontext.Value, Pos, error) {
+func (r *jsonReader) raw() (jsontext.Value, span, error) {
 	raw, err := r.dec.ReadValue()
 	if err != nil {
-		return nil, Pos{}, err
+		return nil, span{}, err
 	}
-	return raw.Clone(), r.pos(r.dec.InputOffset() - int64(len(raw))), nil
-}
-
-func (r *jsonReader) pos(offset int64) Pos {
-	between := r.text[r.offset:offset]
-	if i := strings.LastIndexByte(between, '\n'); i >= 0 {
-		r.at.Line += strings.Count(between, "\n")
-		r.at.Column = 1
-		between = between[i+1:]
-	}
-	r.at.Column += utf8.RuneCountInString(between)
-	r.offset = offset
-	return r.at
+	to := int(r.dec.InputOffset())
+	return raw.Clone(), span{to - len(raw), to}, nil
 }
 
 // unquote is the string that a valid JSON string stands for.

@@ -12,7 +12,7 @@ func (b *builder) kubelet() {
 	}
 	if readOnly > 0 {
 		k.Port = readOnly
-		b.warn("kubelet_read_only_port: plain HTTP: every process in the node's network namespace that gets hold of the port decides which selectors workloads get")
+		b.warn("kubelet_read_only_port", "kubelet_read_only_port: plain HTTP: every process in the node's network namespace that gets hold of the port decides which selectors workloads get")
 		b.unused("kubelet_read_only_port", "kubelet_ca_path", "skip_kubelet_verification", "token_path", "certificate_path", "private_key_path",
 			"use_anonymous_authentication", "node_name", "node_name_env", "kubelet_server_name")
 		return
@@ -32,7 +32,7 @@ func (b *builder) kubelet() {
 func (b *builder) kubeletVerification(k *Kubelet) {
 	if b.s.flag("skip_kubelet_verification") {
 		k.SkipVerification = true
-		b.warn("skip_kubelet_verification: the kubelet's certificate is not verified: whoever answers in its place decides which selectors workloads get")
+		b.warn("skip_kubelet_verification", "skip_kubelet_verification: the kubelet's certificate is not verified: whoever answers in its place decides which selectors workloads get")
 		b.unused("skip_kubelet_verification", "kubelet_ca_path", "kubelet_server_name")
 		return
 	}
@@ -50,7 +50,7 @@ func (b *builder) kubeletCredentials(k *Kubelet) {
 	switch {
 	case b.s.flag("use_anonymous_authentication"):
 		k.Anonymous = true
-		b.warn("use_anonymous_authentication: works only with a kubelet that shows its pods, and possibly more, to everybody")
+		b.warn("use_anonymous_authentication", "use_anonymous_authentication: works only with a kubelet that shows its pods, and possibly more, to everybody")
 		b.unused("use_anonymous_authentication", "token_path", "certificate_path", "private_key_path")
 	case certificate != "" && privateKey != "":
 		k.CertificatePath, k.PrivateKeyPath = certificate, privateKey
@@ -67,15 +67,19 @@ func (b *builder) kubeletCredentials(k *Kubelet) {
 	}
 }
 
-// unused warns of settings that another one makes useless.
+// unused warns of settings that another one makes useless. The built-in attestor does
+// not use them either, and does not say so.
 func (b *builder) unused(because string, keys ...string) {
 	var set []string
+	builtIn := false
 	for _, key := range keys {
 		if v := b.s.value(key); v.text != "" || v.flag {
 			set = append(set, key)
+			k, _ := find(schema, key)
+			builtIn = builtIn || !k.added
 		}
 	}
 	if len(set) > 0 {
-		b.warn(strings.Join(set, ", ") + ": not used, because of " + because)
+		b.warn(set[0], strings.Join(set, ", ")+": not used, because of "+because).BuiltInIgnores = builtIn
 	}
 }

@@ -13,18 +13,26 @@ const (
 // prints it, or JSON.
 type node struct {
 	pos    Pos
+	span   span // where it stands in the text that is parsed
 	form   form
 	text   string  // of a scalar: the string's value, or the number as written
 	list   []*node // of a list
 	fields []field // of an object: in the order of the text, repeats included
+	// fault is why it can't be read. It counts where the node is needed: an
+	// agent.conf has much in it that is not podseal's.
+	fault *textError
 }
 
 // field is a key and its value. A key with several labels is nested objects, and a list
 // of objects is the key repeated, for that is what the agent's print makes of them.
 type field struct {
-	key string
-	pos Pos
-	val *node
+	key   string
+	pos   Pos
+	val   *node
+	fault *textError // as node.fault, for the key
+	// How an HCL key is written decides whether the built-in attestor finds an
+	// unknown one: quoted; followed by labels; and that not first in its object.
+	quoted, labelled, laterLabelled bool
 }
 
 type form int
@@ -38,26 +46,26 @@ const (
 	objectForm
 )
 
-// read turns the text into a tree. The error says what is wrong with the text as a
-// whole and where.
-func read(text string) (*node, error) {
-	if err := checkText(text); err != nil {
-		return nil, err
+// read turns the text into a tree. The error, a *textError where it has a place, says
+// what is wrong with the text as a whole; what is wrong with a part is its fault.
+func read(src *source) (*node, error) {
+	if isJSON(src.text) {
+		return readJSON(src)
 	}
-	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return readJSON(text)
-	}
-	return readHCL(text)
+	return readHCL(src)
 }
 
+func isJSON(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
+
 // expand is the fields that one key and its value stand for.
-func expand(key string, pos Pos, val *node) []field {
-	if !val.isObjects() {
-		return []field{{key: key, pos: pos, val: val}}
+func (f field) expand() []field {
+	if !f.val.isObjects() {
+		return []field{f}
 	}
-	fields := make([]field, 0, len(val.list))
-	for _, object := range val.list {
-		fields = append(fields, field{key: key, pos: pos, val: object})
+	fields := make([]field, len(f.val.list))
+	for i, object := range f.val.list {
+		fields[i] = f
+		fields[i].val = object
 	}
 	return fields
 }
@@ -74,4 +82,22 @@ func (n *node) isObjects() bool {
 		}
 	}
 	return true
+}
+
+// firstFault is the first thing in it that can't be read, or nil.
+func (n *node) firstFault() *textError {
+	for _, f := range n.fields {
+		if f.fault != nil {
+			return f.fault
+		}
+		if fault := f.val.firstFault(); fault != nil {
+			return fault
+		}
+	}
+	for _, element := range n.list {
+		if fault := element.firstFault(); fault != nil {
+			return fault
+		}
+	}
+	return n.fault
 }

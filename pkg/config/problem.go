@@ -18,8 +18,8 @@ const (
 
 // Pos is a place in the text, counted from 1. The zero Pos is no place.
 //
-// SPIRE Agent prints plugin_data again before it hands it over, so the places of a
-// block in agent.conf are those of that print, not of the file.
+// SPIRE Agent prints plugin_data again before it hands it over, so what the plugin
+// parses has the places of that print. Find keeps those of the file.
 type Pos struct {
 	Line, Column int
 }
@@ -32,39 +32,58 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%d:%d", p.Line, p.Column)
 }
 
-// Problem is one reason why a configuration is refused.
+// Problem is one reason why a configuration is refused, or one to think it over.
 type Problem struct {
 	// Key is the dotted path of the key, such as "experimental.broker.brokers".
 	// It is "" where the text as a whole is at fault.
 	Key string
-	// Pos is where the key stands in the text, or zero.
+	// Pos is where the key stands in the text, or, with no key, where the text stops
+	// to make sense. It is zero where that is no single place.
 	Pos Pos
 	// Message is one line for people, free of control characters. Where the built-in
 	// attestor has a message for the same mistake it is the same one.
 	Message string
+	// BuiltInIgnores is true for what SPIRE 1.15's built-in attestor, when it is
+	// configured with the same text, takes without a word although what was meant
+	// has no effect: a key that it does not look for, a value that another one
+	// replaces, a port that is none. A configuration that it has served for years
+	// may have such mistakes. For keys beside plugin_data it is the agent that takes
+	// them. It is about this problem alone: the built-in attestor may refuse the
+	// text because of another one, and it is false where that is not certain.
+	BuiltInIgnores bool
 }
 
 // Error is the Message.
 func (p Problem) Error() string { return p.Message }
 
-// Problems are all reasons why a configuration is refused, those that the built-in
-// attestor has too in the order in which it reports them: the first one is what
-// Configure answers.
+// Problems are in the order in which the built-in attestor reports those that it has
+// too; what only podseal refuses follows.
 type Problems []Problem
 
-func (ps *Problems) add(key string, pos Pos, format string, args ...any) {
-	*ps = append(*ps, Problem{Key: key, Pos: pos, Message: oneLine(fmt.Sprintf(format, args...))})
+func newProblem(key string, pos Pos, format string, args ...any) Problem {
+	return Problem{Key: key, Pos: pos, Message: oneLine(fmt.Sprintf(format, args...))}
 }
 
-// cut keeps the first problems and says how many there are besides.
-func (ps Problems) cut() Problems {
-	if len(ps) <= maxProblems {
+func (ps *Problems) add(key string, pos Pos, format string, args ...any) {
+	*ps = append(*ps, newProblem(key, pos, format, args...))
+}
+
+// cut keeps the first of that many problems and says how many there are besides.
+func (ps Problems) cut(total int) Problems {
+	if total <= maxProblems {
 		return ps
 	}
-	more := len(ps) - maxProblems
 	ps = ps[:maxProblems:maxProblems]
-	ps.add("", Pos{}, "and %d more problems", more)
+	ps.add("", Pos{}, "and %d more problems", total-maxProblems)
 	return ps
+}
+
+func (ps Problems) messages() []string {
+	var messages []string
+	for _, p := range ps {
+		messages = append(messages, p.Message)
+	}
+	return messages
 }
 
 // oneLine escapes what is not printable, for the text may come from anybody who may

@@ -1,8 +1,11 @@
 package config_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/podseal/podseal/pkg/config"
 )
@@ -208,7 +211,7 @@ func TestProblems(t *testing.T) {
 		for spelling, text := range spellings(t, c.text) {
 			t.Run(c.name+", "+spelling, func(t *testing.T) {
 				t.Parallel()
-				checkMessages(t, text, nil, c.want)
+				checkAnswers(t, text, nil, c.want)
 			})
 		}
 	}
@@ -231,11 +234,10 @@ func TestAProblemSaysWhereItIs(t *testing.T) {
 		{"# a comment\n  node_name = true\n", "node_name", config.Pos{Line: 2, Column: 3}},
 		{"experimental {\r\n  broker {\r\n    access_policy = \"no\"\r\n    brokers { id = \"spiffe://example.org/a\" }\r\n  }\r\n}", "experimental.broker.access_policy", config.Pos{Line: 3, Column: 5}},
 		{"node_name = \"a\"\nnode_name = \"b\"", "node_name", config.Pos{Line: 2, Column: 1}},
-		{"x = 1\na = 1", "a", config.Pos{Line: 2, Column: 1}},
 		{"{\n  \"kubelet_ca_path\": \"ü\", \"node_name\": true\n}", "node_name", config.Pos{Line: 2, Column: 27}},
 		{"{\n\"experimental\":\n {\"broker\": {\"access_policy\": \"permissive\", \"brokers\": [{\n\"id\": \"x\"}]}}}", "experimental.broker.brokers[x].id", config.Pos{Line: 4, Column: 1}},
 	} {
-		_, problems := config.Parse(c.text, environment(nil))
+		problems := config.Parse(c.text, environment(nil)).Problems
 		if len(problems) != 1 || problems[0].Key != c.key || problems[0].Pos != c.pos {
 			t.Errorf("%+v, want one problem of %s at %v, of:\n%s", problems, c.key, c.pos, c.text)
 		}
@@ -245,6 +247,66 @@ func TestAProblemSaysWhereItIs(t *testing.T) {
 	}
 	if got := (config.Pos{}).String(); got != "" {
 		t.Errorf("String() of no place = %q", got)
+	}
+}
+
+func TestEveryUnknownKeyHasItsPlace(t *testing.T) {
+	t.Parallel()
+	got := config.Parse("x = 1\nexperimental {\n  kubelet_secure_port = 1\n}\n  kubelet_secure_prot = 1\nx = 2\n", environment(nil))
+	want := config.Problems{
+		{Key: "experimental.kubelet_secure_port", Pos: config.Pos{Line: 3, Column: 3}, Message: "unknown configurations detected: experimental.kubelet_secure_port"},
+		{Key: "kubelet_secure_prot", Pos: config.Pos{Line: 5, Column: 3}, Message: "unknown configurations detected: kubelet_secure_prot; did you mean kubelet_secure_port?"},
+		{Key: "x", Pos: config.Pos{Line: 1, Column: 1}, Message: "unknown configurations detected: x"},
+		{Key: "x", Pos: config.Pos{Line: 6, Column: 1}, Message: "unknown configurations detected: x"},
+	}
+	if diff := cmp.Diff(want, got.Problems); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	answers := []string{"unknown configurations detected: experimental.kubelet_secure_port,kubelet_secure_prot,x"}
+	if diff := cmp.Diff(answers, got.Answers); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestAKeyThatIsNearlyAnotherIsSuggested(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"kubelet_ca_pat":           "kubelet_ca_path",
+		"Kubelet_CA_Paht":          "kubelet_ca_path",
+		"skip_kublet_verification": "skip_kubelet_verification",
+		"nodename":                 "node_name",
+		"node_name_evn":            "node_name_env",
+		"experimentel":             "experimental",
+		"sigstore":                 "",
+		"x":                        "",
+		"node":                     "",
+		"certificate":              "",
+		strings.Repeat("x", 70):    "",
+	} {
+		problems := config.Parse(name+" = 1", environment(nil)).Problems
+		message := "unknown configurations detected: " + name
+		if want != "" {
+			message += "; did you mean " + want + "?"
+		}
+		if len(problems) != 1 || problems[0].Message != message {
+			t.Errorf("%q, want %q", problems, message)
+		}
+	}
+}
+
+// Every key is in the answer, as far as a message goes, however many are told apart.
+func TestManyUnknownKeysAreCounted(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	for i := range 150 {
+		fmt.Fprintf(&text, "x%03d = 1\n", i)
+	}
+	got := config.Parse(text.String()+"poll_retry_interval = \"x\"", environment(nil))
+	if len(got.Problems) != 101 || got.Problems[100].Message != "and 51 more problems" {
+		t.Errorf("%d problems, the last one %q", len(got.Problems), got.Problems[len(got.Problems)-1].Message)
+	}
+	if len(got.Answers) != 2 || !strings.HasSuffix(got.Answers[0], ",x148,x149") {
+		t.Errorf("%q", got.Answers)
 	}
 }
 
@@ -282,11 +344,11 @@ func TestWhatCantBeRead(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, problems := config.Parse(c.text, environment(nil))
-			if got != nil || len(problems) != 1 {
-				t.Fatalf("%v, %q, want one problem", got, problems)
+			got := config.Parse(c.text, environment(nil))
+			if got.Config != nil || len(got.Problems) != 1 || len(got.Answers) != 1 {
+				t.Fatalf("%+v, want one problem", got)
 			}
-			if message := problems[0].Message; !strings.HasPrefix(message, "unable to decode configuration: "+c.want) {
+			if message := got.Answers[0]; !strings.HasPrefix(message, "unable to decode configuration: "+c.want) {
 				t.Errorf("%s\nwant unable to decode configuration: %s", message, c.want)
 			}
 		})
@@ -296,7 +358,7 @@ func TestWhatCantBeRead(t *testing.T) {
 // A list in a list ends HCL's JSON parser in silence: what stands after it is lost.
 func TestJSONAfterAListInAListIsRead(t *testing.T) {
 	t.Parallel()
-	checkMessages(t, `{"unknown": [[1]], "skip_kubelet_verification": "x"}`, nil, []string{
+	checkAnswers(t, `{"unknown": [[1]], "skip_kubelet_verification": "x"}`, nil, []string{
 		`unable to decode configuration: skip_kubelet_verification: true or false is needed, found "x"`,
 		"unknown configurations detected: unknown",
 	})
@@ -304,10 +366,8 @@ func TestJSONAfterAListInAListIsRead(t *testing.T) {
 
 func TestNullIsAnEmptyString(t *testing.T) {
 	t.Parallel()
-	if _, problems := config.Parse(`{"node_name": null, "token_path": null}`, environment(nil)); len(problems) > 0 {
-		t.Errorf("problems: %q", problems)
-	}
-	checkMessages(t, `{"skip_kubelet_verification": null, "kubelet_secure_port": null}`, nil, []string{
+	mustParse(t, `{"node_name": null, "token_path": null}`, nil)
+	checkAnswers(t, `{"skip_kubelet_verification": null, "kubelet_secure_port": null}`, nil, []string{
 		`unable to decode configuration: kubelet_secure_port: a whole number is needed, found ""`,
 		`unable to decode configuration: skip_kubelet_verification: true or false is needed, found ""`,
 	})
@@ -319,8 +379,8 @@ func TestALongMessageIsCut(t *testing.T) {
 		`node_name = true` + "\n" + strings.Repeat("x", 10000) + " = 1",
 		`poll_retry_interval = "` + strings.Repeat("x", 10000) + `"`,
 	} {
-		_, problems := config.Parse(text, environment(nil))
-		last := problems[len(problems)-1].Message
+		answers := config.Parse(text, environment(nil)).Answers
+		last := answers[len(answers)-1]
 		if len(last) > 2100 || !strings.HasSuffix(last, "... (cut)") {
 			t.Errorf("a message of %d bytes", len(last))
 		}
@@ -329,8 +389,11 @@ func TestALongMessageIsCut(t *testing.T) {
 
 func TestManyProblemsAreCounted(t *testing.T) {
 	t.Parallel()
-	_, problems := config.Parse(brokerBlock(`access_policy = "permissive"`+"\n"+strings.Repeat("brokers {}\n", 150)), environment(nil))
-	if len(problems) != 101 || problems[100].Message != "and 50 more problems" {
-		t.Errorf("%d problems, the last one %q", len(problems), problems[len(problems)-1].Message)
+	got := config.Parse(brokerBlock(`access_policy = "permissive"`+"\n"+strings.Repeat("brokers {}\n", 150)), environment(nil))
+	if len(got.Problems) != 101 || got.Problems[100].Message != "and 50 more problems" {
+		t.Errorf("%d problems, the last one %q", len(got.Problems), got.Problems[len(got.Problems)-1].Message)
+	}
+	if diff := cmp.Diff(messages(got.Problems), got.Answers); diff != "" {
+		t.Errorf("-problems +answers:\n%s", diff)
 	}
 }

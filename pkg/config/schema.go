@@ -33,7 +33,10 @@ type key struct {
 	errors []string
 	// added is true for keys that the built-in attestor does not have.
 	added bool
-	keys  []key
+	// anyText is true for strings that the built-in attestor takes whatever they
+	// are. It tries others when it is configured: as a duration, as a file.
+	anyText bool
+	keys    []key
 }
 
 // schema has the keys in the order in which the built-in attestor reads them, for that
@@ -93,11 +96,11 @@ var schema = []key{
 		meaning: "The kubelet is asked without credentials, also where a token or certificate is configured.",
 	},
 	{
-		name: "node_name_env", kind: stringKind, byDefault: defaultNodeNameEnv,
+		name: "node_name_env", kind: stringKind, byDefault: defaultNodeNameEnv, anyText: true,
 		meaning: "Environment variable with the node's name. Where this key is given and the variable is empty there is no node name; " + defaultNodeNameEnv + " is not looked at then.",
 	},
 	{
-		name: "node_name", kind: stringKind, byDefault: "from `node_name_env`",
+		name: "node_name", kind: stringKind, byDefault: "from `node_name_env`", anyText: true,
 		meaning: "Name or address of the node: it is dialled, and verified in the kubelet's certificate. Without a node name 127.0.0.1 is dialled and the certificate's chain is verified, not its name.",
 	},
 	{

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -13,10 +12,12 @@ import (
 // section is a block after it was read by the schema: what it has is known, given once
 // and of the right type. A nil section is a block that is not there.
 type section struct {
-	pos    Pos
-	keys   []key
-	values map[string]value
-	blocks map[string][]*section
+	pos  Pos
+	keys []key
+	// certain is whether the built-in attestor reads this block as one, too.
+	certain bool
+	values  map[string]value
+	blocks  map[string][]*section
 }
 
 type value struct {
@@ -72,28 +73,29 @@ func (s *section) mustKnow(name string) {
 	}
 }
 
-// walk reads the tree by the schema. unreadable is what is of a wrong type or given
-// twice, in the schema's order; unknown is at most one problem for all unknown keys.
-func walk(root *node) (s *section, unreadable, unknown Problems) {
-	var w walker
-	s = w.section("", root.pos, schema, root.fields)
-	return s, w.problems, unknownKeys(w.unknown)
-}
-
+// walker reads the tree by the schema.
 type walker struct {
-	problems Problems
-	unknown  []field // with their paths as keys
+	// quoted is true where the agent prints every key quoted before it hands the
+	// text over, because its own file is JSON: HCL's decoder, which the built-in
+	// attestor asks for unknown keys, then finds none.
+	quoted bool
+
+	unreadable Problems // what is of a wrong type or given twice
+	unknown    []unknownKey
 }
 
-func (w *walker) section(path string, pos Pos, keys []key, fields []field) *section {
-	s := &section{pos: pos, keys: keys, values: map[string]value{}, blocks: map[string][]*section{}}
+func (w *walker) section(path string, pos Pos, keys []key, fields []field, certain bool) *section {
+	s := &section{pos: pos, keys: keys, certain: certain, values: map[string]value{}, blocks: map[string][]*section{}}
 	given := map[string][]field{}
 	for _, f := range fields {
 		if k, ok := find(keys, f.key); ok {
 			given[k.name] = append(given[k.name], f)
-		} else {
-			w.unknown = append(w.unknown, field{key: join(path, quoteOdd(f.key)), pos: f.pos})
+			continue
 		}
+		w.unknown = append(w.unknown, unknownKey{
+			path: join(path, quoteOdd(f.key)), name: f.key, pos: f.pos, known: keys,
+			ignored: certain && (w.quoted || f.quoted || f.laterLabelled) && !onlyBuiltIn(path, f.key),
+		})
 	}
 	for _, k := range keys {
 		if len(given[k.name]) > 0 {
@@ -125,7 +127,7 @@ func (w *walker) block(path string, k key, given []field) *section {
 		}
 		fields = append(fields, f.val.fields...)
 	}
-	return w.section(path, given[0].pos, k.keys, fields)
+	return w.section(path, given[0].pos, k.keys, fields, true)
 }
 
 func (w *walker) blocks(path string, k key, given []field) []*section {
@@ -138,9 +140,13 @@ func (w *walker) blocks(path string, k key, given []field) []*section {
 			w.wrongType(path, f, k.kind)
 			continue
 		}
-		for _, object := range unlabelled(k, f.val) {
+		objects, labelled := unlabelled(k, f.val)
+		// Without a label HCL's decoder takes every key of a block, and of a list of
+		// one object in JSON, for an object of its own.
+		certain := labelled && (f.labelled || w.quoted)
+		for _, object := range objects {
 			element := fmt.Sprintf("%s[%d]", path, len(sections))
-			sections = append(sections, w.section(element, f.pos, k.keys, object.fields))
+			sections = append(sections, w.section(element, f.pos, k.keys, object.fields, certain))
 		}
 	}
 	return sections
@@ -149,18 +155,17 @@ func (w *walker) blocks(path string, k key, given []field) []*section {
 // unlabelled is the objects that are meant by one that may have labels: SPIRE's chart
 // writes `brokers: [{broker: {id: ...}}]`, because without a label HCL takes a list of
 // one object, in JSON, for the object's keys. Every label is accepted there.
-func unlabelled(k key, object *node) []*node {
-	var inner []*node
+func unlabelled(k key, object *node) (objects []*node, labelled bool) {
 	for _, f := range object.fields {
 		if _, known := find(k.keys, f.key); known || f.val.form != objectForm {
-			return []*node{object}
+			return []*node{object}, false
 		}
-		inner = append(inner, f.val)
+		objects = append(objects, f.val)
 	}
-	if len(inner) == 0 {
-		return []*node{object}
+	if len(objects) == 0 {
+		return []*node{object}, false
 	}
-	return inner
+	return objects, true
 }
 
 func (w *walker) scalar(s *section, path string, k key, given []field) {
@@ -169,7 +174,8 @@ func (w *walker) scalar(s *section, path string, k key, given []field) {
 		var unfit unfitError
 		switch {
 		case errors.As(err, &unfit):
-			w.problems.add(path, f.pos, "unable to decode configuration: %s: %v", path, err)
+			w.unreadable.add(path, f.pos, "unable to decode configuration: %s: %v", path, err)
+			w.lastIgnored(s.certain && k.anyText)
 		case err != nil:
 			w.wrongType(path, f, k.kind)
 		default:
@@ -184,8 +190,13 @@ func (w *walker) scalar(s *section, path string, k key, given []field) {
 		for i, f := range given {
 			places[i] = f.pos.String()
 		}
-		w.problems.add(path, given[1].pos, "%s: given more than once, at %s", path, strings.Join(places, " and "))
+		w.unreadable.add(path, given[1].pos, "%s: given more than once, at %s", path, strings.Join(places, " and "))
+		w.lastIgnored(s.certain && !k.added)
 	}
+}
+
+func (w *walker) lastIgnored(ignored bool) {
+	w.unreadable[len(w.unreadable)-1].BuiltInIgnores = ignored
 }
 
 var errType = errors.New("wrong type")
@@ -235,7 +246,7 @@ func checkString(s string) error {
 }
 
 func (w *walker) wrongType(path string, f field, k kind) {
-	w.problems.add(path, f.pos, "unable to decode configuration: %s: %s is needed, found %s", path, needed[k], found(f.val))
+	w.unreadable.add(path, f.pos, "unable to decode configuration: %s: %s is needed, found %s", path, needed[k], found(f.val))
 }
 
 var needed = map[kind]string{
@@ -258,35 +269,4 @@ func found(n *node) string {
 	default:
 		return n.text
 	}
-}
-
-// unknownKeys is one problem for all, as from the built-in attestor, which however
-// looks only at what it calls by name and not into all blocks.
-func unknownKeys(unknown []field) (problems Problems) {
-	if len(unknown) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(unknown, func(a, b field) int { return strings.Compare(a.key, b.key) })
-	var keys []string
-	for _, f := range unknown {
-		keys = append(keys, f.key)
-	}
-	problems.add(keys[0], unknown[0].pos, "unknown configurations detected: %s", strings.Join(slices.Compact(keys), ","))
-	return problems
-}
-
-func join(path, name string) string {
-	if path == "" {
-		return name
-	}
-	return path + "." + name
-}
-
-// quoteOdd quotes a key that would be taken for several, or for something else.
-func quoteOdd(name string) string {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(` ,"\`, r) }
-	if name == "" || strings.ContainsFunc(name, odd) {
-		return strconv.Quote(name)
-	}
-	return name
 }

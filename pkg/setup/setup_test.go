@@ -30,11 +30,11 @@ func node(t *testing.T) (*kubelettest.Server, kubelettest.Files) {
 func parse(t *testing.T, server *kubelettest.Server, files kubelettest.Files, more string) *config.Config {
 	t.Helper()
 	text := fmt.Sprintf("kubelet_secure_port = %d\nkubelet_ca_path = %q\ntoken_path = %q\n%s", server.Port(), files.CA, files.Token, more)
-	cfg, problems := config.Parse(text, func(string) string { return "" })
-	if len(problems) > 0 {
-		t.Fatal(problems)
+	result := config.Parse(text, func(string) string { return "" })
+	if len(result.Problems) > 0 {
+		t.Fatal(result.Problems)
 	}
-	return cfg
+	return result.Config
 }
 
 // A reconfiguration that has nothing to do with the kubelet costs no request and
