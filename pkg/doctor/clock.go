@@ -33,8 +33,8 @@ type clockFacts struct {
 
 func judgeClock(f clockFacts) Check {
 	const set = "set this node's clock, and look at its time service (chronyd, systemd-timesyncd or ntpd)"
-	for _, t := range f.fromTheFuture() {
-		return failed(Clock, fmt.Sprintf("this node's clock is behind: it is %s here, and %s", stamp(f.now), t), set)
+	if future := f.fromTheFuture(); len(future) > 0 {
+		return failed(Clock, fmt.Sprintf("this node's clock is behind: it is %s here, and %s", stamp(f.now), future[0]), set, future[1:]...)
 	}
 	if off, told := offset(f.inspection); told && off.Abs() > tolerance {
 		return warning(Clock, fmt.Sprintf("what answers at %s has a clock that is %v %s this node's, but the kubelet of this node shares its clock: this is likely another machine's",

@@ -91,7 +91,7 @@ type Options struct {
 	Locator    *container.Locator
 	LocatorErr error
 	// Kubelet is the pod source; nil where it could not be made, with the reason
-	// in KubeletErr, or where the configuration has problems or disables it.
+	// in KubeletErr, or where the configuration has problems.
 	Kubelet    Kubelet
 	KubeletErr error
 	// Plugin is how the agent starts podseal; nil where only plugin_data was
@@ -116,8 +116,6 @@ type Settings struct {
 	// where that is not known; all without meaning where there are Problems.
 	Kubelet               kubelet.Config
 	CgroupRoot, OwnPodUID string
-	// KubeletDisabled is whether disable_kubelet_client is set.
-	KubeletDisabled bool
 }
 
 // Notice is a sentence about the configuration.

@@ -94,6 +94,9 @@ func TestFailures(t *testing.T) {
 		}, want: want{doctor.Clock, doctor.Failed, []string{"clock is behind", "token_path"}, []string{"set this node's clock"}}},
 		"no permission": {change: func(_ *testing.T, n *node) { n.SetPermission(kubelettest.ServiceAccount, kubelettest.Nothing) },
 			want: want{doctor.KubeletPermission, doctor.Failed, []string{"does not let him list its pods", kubelettest.ServiceAccount}, []string{"nodes/pods", "ClusterRole"}}},
+		"no permission without credentials": {kubelet: kubelettest.Options{Anonymous: true, Forbidden: []string{"system:anonymous"}},
+			change: func(_ *testing.T, n *node) { n.cfg.Anonymous = true },
+			want:   want{doctor.KubeletPermission, doctor.Failed, []string{"no credentials were sent"}, []string{"token_path", "grant nothing to system:anonymous"}}},
 		"not a kubelet": {change: func(_ *testing.T, n *node) { n.Inject(-1, kubelettest.Garbage()) },
 			want: want{doctor.KubeletPods, doctor.Failed, []string{"gives no list of pods"}, []string{"kubelet_secure_port"}}},
 		"processes in no pod": {change: func(_ *testing.T, n *node) {
@@ -224,12 +227,12 @@ func TestWhatDependsOnAFailureIsSkipped(t *testing.T) {
 	}
 	n = newNode(t, kubelettest.Options{})
 	n.options.Plugin = nil
-	n.options.Settings.KubeletDisabled = true
+	n.options.Settings.Problems = []doctor.Notice{{Message: "wrong"}}
 	all = n.run(t)
 	all.check(t, want{doctor.PluginChecksum, doctor.Skipped, []string{"only plugin_data was given"}, nil})
-	all.check(t, want{doctor.KubeletPods, doctor.Skipped, []string{"disable_kubelet_client"}, nil})
+	all.check(t, want{doctor.KubeletPods, doctor.Skipped, []string{"because configuration failed"}, nil})
 	if stats := n.Stats(); stats.Requests+stats.Other != 0 {
-		t.Errorf("a kubelet that is disabled was asked: %+v", stats)
+		t.Errorf("a kubelet was asked that nobody configured: %+v", stats)
 	}
 }
 

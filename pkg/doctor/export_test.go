@@ -1,18 +1,22 @@
 package doctor
 
-// The judges, for tables of facts.
-var (
-	JudgeConfiguration = judgeConfiguration
-	JudgeHostPID       = judgeHostPID
-	JudgeCgroups       = judgeCgroups
-	JudgeWay           = judgeWay
-	JudgePods          = judgePods
-	JudgeClock         = judgeClock
-	JudgeTempDir       = judgeTempDir
-	Span               = span
+import (
+	"time"
+
+	"github.com/podseal/podseal/pkg/kubelet"
 )
 
-type (
-	WayFacts   = wayFacts
-	ClockFacts = clockFacts
+// Some of the judges, for tables of facts.
+var (
+	JudgeHostPID = judgeHostPID
+	JudgeCgroups = judgeCgroups
+	Span         = span
 )
+
+// JudgeClock is judgeClock.
+func JudgeClock(now time.Time, synchronised bool, err error, i *kubelet.Inspection) Check {
+	return judgeClock(clockFacts{now, synchronised, err, i})
+}
+
+// KernelSynchronised is what asks the kernel.
+var KernelSynchronised = kernelSynchronised

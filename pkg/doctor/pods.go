@@ -45,6 +45,9 @@ func judgePods(cfg kubelet.Config, i *kubelet.Inspection, index *pod.Index, err 
 	case err != nil && d.Reason == kubelet.ReasonForbidden:
 		permission = failed(KubeletPermission, d.Cause, d.Remedy, role...)
 		pods = skipped(KubeletPods, because(KubeletPermission))
+	case err != nil && d.Reason == kubelet.ReasonAnonymous:
+		permission = failed(KubeletPermission, d.Cause, d.Remedy)
+		pods = skipped(KubeletPods, because(KubeletPermission))
 	case err != nil:
 		permission = skipped(KubeletPermission, because(KubeletPods))
 		pods = failed(KubeletPods, d.Cause, d.Remedy)

@@ -21,8 +21,6 @@ func (x *examination) way(ctx context.Context) []Check {
 	switch {
 	case len(x.Settings.Problems) > 0:
 		return x.noKubelet(because(Configuration))
-	case x.Settings.KubeletDisabled:
-		return x.noKubelet("disable_kubelet_client is set: podseal asks no kubelet, and no process is attested")
 	case x.Kubelet == nil && x.KubeletErr == nil:
 		return x.noKubelet("not looked at, because podseal's parts could not be put together")
 	}
@@ -189,12 +187,12 @@ func (f wayFacts) passedAuthentication() Check {
 	i := f.inspection
 	switch {
 	case f.cfg.Anonymous:
-		return warning(KubeletAuthentication, "use_anonymous_authentication: the kubelet answers everybody who can connect to it, and so shows the pods of this node, and possibly more, to them all",
+		return warning(KubeletAuthentication, "use_anonymous_authentication: no credentials are sent: what the kubelet shows to podseal then, it shows to everybody who can connect to it",
 			"set token_path, or certificate_path and private_key_path, in place of use_anonymous_authentication, and authentication.anonymous.enabled to false in the kubelet's configuration")
 	case i.ClientCertificate != nil:
 		return ok(KubeletAuthentication, fmt.Sprintf("the kubelet accepts the client certificate in %q (certificate_path) of %q%s", f.cfg.CertificatePath, i.ClientCertificate.Subject, f.expires(i.ClientCertificate.NotAfter)))
 	case i.Token == nil:
-		return warning(KubeletAuthentication, fmt.Sprintf("there is no token in %q (token_path), and the kubelet answers all the same: it shows the pods of this node to everybody who can connect to it", f.cfg.TokenPath),
+		return warning(KubeletAuthentication, fmt.Sprintf("there is no token in %q (token_path), and the kubelet answers all the same: what it shows to podseal then, it shows to everybody who can connect to it", f.cfg.TokenPath),
 			"put a service account's token there, and set authentication.anonymous.enabled to false in the kubelet's configuration")
 	}
 	finding := fmt.Sprintf("the kubelet accepts the token in %q (token_path)%s", f.cfg.TokenPath, f.expires(i.Token.Expires))

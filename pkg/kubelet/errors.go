@@ -94,9 +94,9 @@ func joined(what, why, advice string) string {
 	return what
 }
 
-// newStatusError says what an answer other than 200 means. judge401 says it of a
-// 401.
-func newStatusError(cfg Config, resp *http.Response, body []byte) *StatusError {
+// newStatusError says what an answer other than 200 to a request with those files
+// means. judge401 says it of a 401.
+func newStatusError(cfg Config, sent files, resp *http.Response, body []byte) *StatusError {
 	e := &StatusError{Code: resp.StatusCode, Body: printable(bytes.TrimSpace(body), maxErrorBody)}
 	answered := strings.TrimSpace(fmt.Sprintf("%s answered %d %s", cfg.address(), e.Code, e.Body))
 	is := fmt.Sprintf("is it really the kubelet that listens on %s?", cfg.portKey())
@@ -108,6 +108,11 @@ func newStatusError(cfg Config, resp *http.Response, body []byte) *StatusError {
 		grant := "grant the verb `get` on the resource `nodes/pods` (Kubernetes 1.33 and later; `nodes/proxy` before) to the identity that the kubelet names here, " +
 			"with a ClusterRole and a ClusterRoleBinding"
 		e.finding = finding{Diagnosis{ReasonForbidden, "the kubelet knows who asks but does not let him list its pods: " + answered, grant}, grant}
+		if cfg.Secure && sent.token == "" && sent.certificate == "" {
+			// Nobody should follow the advice above for system:anonymous.
+			e.finding.diagnosis = Diagnosis{ReasonAnonymous, "no credentials were sent, and the kubelet lets nobody list its pods without: " + answered,
+				"configure token_path, or certificate_path and private_key_path, and remove use_anonymous_authentication; grant nothing to system:anonymous"}
+		}
 	case e.Code >= 300 && e.Code < 400:
 		to := fmt.Sprintf("redirects are not followed (this one leads to %q)", clip(resp.Header.Get("Location")))
 		e.finding = finding{Diagnosis{ReasonNotKubelet, answered + ": " + to, look}, to + ": " + is}

@@ -135,9 +135,9 @@ func (c *Client) judgeProbe(i *Inspection, resp *http.Response, used *credential
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what there is of it
 	switch {
 	case i.Status == http.StatusUnauthorized:
-		return c.refused(newStatusError(c.cfg, resp, body), used)
+		return c.refused(newStatusError(c.cfg, used.files, resp, body), used)
 	case i.Status == http.StatusBadRequest, i.Status >= 300 && i.Status < 400:
-		return besides(newStatusError(c.cfg, resp, body), fileProblem)
+		return besides(newStatusError(c.cfg, used.files, resp, body), fileProblem)
 	case i.Excess == ExcessNotApplicable:
 	case i.Status == http.StatusForbidden:
 		i.Excess = ExcessNone

@@ -206,6 +206,16 @@ func TestEveryFailureHasACauseAndARemedy(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	})
+	t.Run("403 without credentials", func(t *testing.T) {
+		t.Parallel()
+		n := newNode(t, kubelettest.Options{Anonymous: true, Forbidden: []string{"system:anonymous"}})
+		n.cfg.Anonymous = true
+		_, err := n.client(t).Next(t.Context(), time.Time{})
+		d, ok := kubelet.Diagnose(err)
+		if !ok || d.Reason != kubelet.ReasonAnonymous || !strings.Contains(d.Remedy, "grant nothing to system:anonymous") {
+			t.Errorf("%+v", d)
+		}
+	})
 	if d, ok := kubelet.Diagnose(errors.New("another")); ok {
 		t.Errorf("%+v", d)
 	}

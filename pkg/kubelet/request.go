@@ -74,7 +74,7 @@ func (c *Client) get(ctx context.Context, with *credentials, started time.Time) 
 
 	if resp.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what there is of it
-		return nil, newStatusError(c.cfg, resp, body)
+		return nil, newStatusError(c.cfg, with.files, resp, body)
 	}
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, c.from(&ResponseError{what: "invalid kubelet response", Err: fmt.Errorf(
