@@ -14,23 +14,30 @@ const module = "github.com/podseal/podseal/"
 // mayImport says which of our packages each of our production packages may
 // import. Imports point one way: what decides knows nothing of what asks.
 var mayImport = map[string][]string{
-	"pkg/guard":      {},
-	"pkg/pod":        {},
-	"pkg/container":  {},
-	"pkg/config":     {"pkg/guard"},
-	"pkg/selector":   {"pkg/pod"},
-	"pkg/kubelet":    {"pkg/guard", "pkg/pod"},
-	"pkg/attest":     {"pkg/container", "pkg/pod", "pkg/selector"},
-	"pkg/setup":      {"pkg/attest", "pkg/config", "pkg/container", "pkg/kubelet"},
+	"pkg/guard":     {},
+	"pkg/pod":       {},
+	"pkg/container": {},
+	"pkg/config":    {"pkg/guard"},
+	"pkg/selector":  {"pkg/pod"},
+	"pkg/kubelet":   {"pkg/guard", "pkg/pod"},
+	"pkg/attest":    {"pkg/container", "pkg/pod", "pkg/selector"},
+	"pkg/setup":     {"pkg/attest", "pkg/config", "pkg/container", "pkg/kubelet"},
+	"pkg/printable": {},
+	"pkg/terminal":  {"pkg/guard", "pkg/printable"},
+	"pkg/doctor":    {"pkg/container", "pkg/kubelet", "pkg/pod", "pkg/printable"},
+	"pkg/cli": {"pkg/attest", "pkg/config", "pkg/container", "pkg/doctor", "pkg/kubelet", "pkg/pod", "pkg/printable",
+		"pkg/selector", "pkg/setup", "pkg/terminal"},
 	"plugin":         {"pkg/attest", "pkg/config", "pkg/container", "pkg/guard", "pkg/pod", "pkg/setup"},
-	"plugin/podseal": {"plugin"},
+	"plugin/podseal": {"pkg/cli", "pkg/terminal", "plugin"},
 }
 
 // thirdParty says which modules of others a package may import directly. The
 // packages that are not named use the standard library alone.
 var thirdParty = map[string][]string{
-	"pkg/config":  {"github.com/go-json-experiment/json", "github.com/hashicorp/hcl", "github.com/spiffe/go-spiffe/v2"},
-	"pkg/kubelet": {"github.com/go-json-experiment/json"},
+	"pkg/config":   {"github.com/go-json-experiment/json", "github.com/hashicorp/hcl", "github.com/spiffe/go-spiffe/v2"},
+	"pkg/kubelet":  {"github.com/go-json-experiment/json"},
+	"pkg/terminal": {"github.com/rivo/uniseg", "golang.org/x/term"},
+	"pkg/cli":      {"github.com/spf13/cobra", "github.com/spiffe/go-spiffe/v2"},
 	"plugin": {"github.com/hashicorp/go-hclog", "github.com/spiffe/go-spiffe/v2", "github.com/spiffe/spire-plugin-sdk",
 		"google.golang.org/grpc", "google.golang.org/protobuf"},
 }

@@ -14,6 +14,10 @@ import (
 // Process is what belongs to the process and outlives every configuration: the
 // limits on what callers and the kubelet are asked to bear.
 type Process struct {
+	// Proc is where procfs is mounted; "/proc" when empty. It must not be changed
+	// after the first Build.
+	Proc string
+
 	gate      *kubelet.Gate
 	admission container.Admission
 	log       *slog.Logger
@@ -37,12 +41,7 @@ type Parts struct {
 // settings its client, with connections and cached answers, is used again. Build
 // reads files and connects to nothing. An error leaves previous as it was.
 func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
-	locator, err := container.NewLocator(container.Options{
-		CgroupRoot: cfg.CgroupRoot,
-		OwnPodUID:  cfg.OwnPodUID,
-		Verbose:    cfg.VerboseContainerLocatorLogs,
-		Log:        p.log,
-	})
+	locator, err := p.Locator(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -65,11 +64,27 @@ func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
 	}, nil
 }
 
+// Locator makes the part that finds the containers of processes.
+func (p *Process) Locator(cfg *config.Config) (*container.Locator, error) {
+	return container.NewLocator(container.Options{
+		Proc:       p.Proc,
+		CgroupRoot: cfg.CgroupRoot,
+		OwnPodUID:  cfg.OwnPodUID,
+		Verbose:    cfg.VerboseContainerLocatorLogs,
+		Log:        p.log,
+	})
+}
+
+// Kubelet makes the part that asks the kubelet. It must be closed.
+func (p *Process) Kubelet(cfg *config.Config) (*kubelet.Client, error) {
+	return kubelet.New(kubelet.Config(cfg.Kubelet), p.gate, p.log)
+}
+
 func (p *Process) client(cfg *config.Config, previous *Parts) (*kubelet.Client, error) {
 	if previous != nil && previous.Config.Kubelet == cfg.Kubelet {
 		return previous.client, previous.client.Reload()
 	}
-	return kubelet.New(kubelet.Config(cfg.Kubelet), p.gate, p.log)
+	return p.Kubelet(cfg)
 }
 
 // CloseUnlessIn closes what next does not use; a nil next uses nothing. Calls

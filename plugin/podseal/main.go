@@ -1,51 +1,42 @@
 // Command podseal is a SPIRE Agent plugin of type WorkloadAttestor for
-// Kubernetes. SPIRE Agent starts it without arguments.
+// Kubernetes, and the command line that shows operators what it sees. SPIRE Agent
+// starts it without arguments and with its handshake in the environment.
 package main
 
 import (
-	"fmt"
+	"context"
 	"os"
-	"runtime/debug"
+	"os/signal"
+	"syscall"
 
+	"github.com/podseal/podseal/pkg/cli"
+	"github.com/podseal/podseal/pkg/terminal"
 	"github.com/podseal/podseal/plugin"
 )
 
-const help = `podseal is a workload attestor plugin for SPIRE Agent on Kubernetes.
-
-It is started by the agent, not by hand. Name it in the agent's configuration:
-
-  plugins {
-    WorkloadAttestor "k8s" {
-      plugin_cmd      = "/opt/podseal/podseal"
-      plugin_checksum = "<sha256 of the file>"
-      plugin_data {
-      }
-    }
-  }
-
-  podseal version   print the version
-  podseal help      print this text
-`
-
 func main() {
-	switch {
-	case plugin.Started() && len(os.Args) == 1:
-		plugin.Serve()
-	case len(os.Args) == 1 || os.Args[1] == "help" || os.Args[1] == "--help" || os.Args[1] == "-h":
-		fmt.Print(help)
-	case len(os.Args) == 2 && (os.Args[1] == "version" || os.Args[1] == "--version"):
-		fmt.Println(version())
-	default:
-		fmt.Fprintf(os.Stderr, "podseal: unknown arguments %q\n\n%s", os.Args[1:], help)
-		os.Exit(2)
+	if plugin.Started() && len(os.Args) == 1 {
+		plugin.Serve() // does not return; standard output belongs to the handshake
 	}
+	os.Exit(commandLine())
 }
 
-// version is what the Go toolchain stamped into the binary.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "podseal (unknown version)"
+func commandLine() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal ends what is waited for, a second one the process.
+	context.AfterFunc(ctx, stop)
+	executable, err := os.Executable()
+	if err != nil {
+		executable = "/proc/self/exe"
 	}
-	return fmt.Sprintf("podseal %s %s", info.Main.Version, info.GoVersion)
+	return cli.Main(ctx, cli.Env{
+		Args:       os.Args[1:],
+		Stdin:      os.Stdin,
+		Stdout:     terminal.New(os.Stdout, os.Getenv),
+		Stderr:     terminal.New(os.Stderr, os.Getenv),
+		Getenv:     os.Getenv,
+		Proc:       "/proc",
+		Executable: executable,
+	})
 }

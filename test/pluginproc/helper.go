@@ -1,11 +1,13 @@
 package pluginproc
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +19,8 @@ const (
 	roleWait = "wait"
 	// mounts a file over another in the mount namespace of a process.
 	roleCover = "cover"
+	// runs podseal's command line with a /proc of the process's own namespace.
+	roleAlone = "alone"
 )
 
 func play(role string, args []string) error {
@@ -26,6 +30,8 @@ func play(role string, args []string) error {
 		return err
 	case roleCover:
 		return cover(args[0], args[1], args[2])
+	case roleAlone:
+		return alone(args)
 	}
 	return fmt.Errorf("no role %q", role)
 }
@@ -67,4 +73,28 @@ func cover(namespace, with, file string) error {
 		return fmt.Errorf("mount: %w", err)
 	}
 	return nil
+}
+
+// WithoutHostPID returns a command that runs podseal as in a pod without
+// hostPID, in a PID namespace of its own. It begins once it reads a line from its
+// standard input; see Node.Start.
+func WithoutHostPID(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := helper(roleAlone, append([]string{Binary(t)}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+func alone(command []string) error {
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		return err
+	}
+	// What is mounted here must not be seen outside.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	return unix.Exec(command[0], command, os.Environ()) // #nosec G204 -- the test's own binary
 }

@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podseal/podseal/pkg/doctor"
+	"github.com/podseal/podseal/pkg/kubelet"
+	"github.com/podseal/podseal/pkg/setup"
+	"github.com/podseal/podseal/pkg/terminal"
+)
+
+// diagnosis is what `doctor` finds.
+type diagnosis struct {
+	header
+	Checks []doctor.Check `json:"checks"`
+	// Failed, Warnings and Skipped count the checks that ended so.
+	Failed   int `json:"failed"`
+	Warnings int `json:"warnings"`
+	Skipped  int `json:"skipped"`
+}
+
+func (c *command) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Check what podseal stands on, and say what to do about each failure",
+		Long: `doctor looks at the configuration, the node as it is seen from here, the way to
+the kubelet and what the credentials may do there, the clock, TMPDIR and the
+plugin's file. Each check has a name; what fails or weakens comes with a remedy.
+Run it where the agent runs. It changes nothing.
+
+The exit code is 1 when a check fails.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context()) },
+	}
+}
+
+func (c *command) doctor(ctx context.Context) error {
+	cfg, err := c.loadConfig("")
+	if err != nil {
+		return err
+	}
+	options, done := c.examine(cfg)
+	defer done()
+
+	d := diagnosis{header: kind("Diagnosis"), Checks: []doctor.Check{}}
+	names := doctor.Names()
+	progress := terminal.StartProgress(c.Stderr, "checking "+names[0])
+	defer progress.Stop()
+	for check := range doctor.Run(ctx, options) {
+		d.add(check)
+		progress.Say("checking " + names[min(len(d.Checks), len(names)-1)])
+		if !c.json() {
+			if err := progress.Pause(func() error { return writeCheck(c.Stdout, check) }); err != nil {
+				return err
+			}
+		}
+	}
+	progress.Stop()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if c.json() {
+		err = writeJSON(c.Stdout.W, d)
+	} else {
+		err = d.writeSummary(c.Stdout)
+	}
+	if err == nil && d.Failed > 0 {
+		err = errReported
+	}
+	return err
+}
+
+// examine makes the parts that the configuration is for, as far as they can be
+// made: what can't be is a finding too. done closes them.
+func (c *command) examine(cfg *configuration) (o doctor.Options, done func()) {
+	done = func() {}
+	o = doctor.Options{
+		Settings:   doctor.Settings{Problems: notices(cfg.problems), Warnings: notices(cfg.warnings)},
+		Executable: c.Executable,
+		TempDir:    cmp.Or(c.Getenv("TMPDIR"), "/tmp"),
+	}
+	if cfg.block.Pos.Line > 0 {
+		o.Plugin = &doctor.Plugin{Name: cfg.block.Plugin, Command: cfg.block.Cmd.Text, Checksum: cfg.block.Checksum.Text}
+	}
+	if cfg.config == nil {
+		return o, done
+	}
+	o.Settings.Kubelet, o.Settings.CgroupRoot = kubelet.Config(cfg.config.Kubelet), cfg.config.CgroupRoot
+	process := setup.NewProcess(slog.New(slog.DiscardHandler)) // what is logged is in the findings
+	process.Proc = c.Proc
+	o.Locator, o.LocatorErr = process.Locator(cfg.config)
+	client, err := process.Kubelet(cfg.config)
+	if err != nil {
+		o.KubeletErr = err
+		return o, done
+	}
+	o.Kubelet = client
+	return o, client.Close
+}
+
+func notices(findings []finding) []doctor.Notice {
+	var all []doctor.Notice
+	for _, f := range findings {
+		all = append(all, doctor.Notice{Place: strings.TrimSuffix(f.place(), ": "), Key: f.Key, Message: f.Message})
+	}
+	return all
+}
+
+func (d *diagnosis) add(check doctor.Check) {
+	d.Checks = append(d.Checks, check)
+	switch check.Status {
+	case doctor.Failed:
+		d.Failed++
+	case doctor.Warning:
+		d.Warnings++
+	case doctor.Skipped:
+		d.Skipped++
+	}
+}
+
+// write writes the checks and their sum.
+func (d *diagnosis) write(out *terminal.Output) error {
+	for _, check := range d.Checks {
+		if err := writeCheck(out, check); err != nil {
+			return err
+		}
+	}
+	return d.writeSummary(out)
+}
+
+func (d *diagnosis) writeSummary(out *terminal.Output) error {
+	text := fmt.Sprintf("%d checks: %d failed, %d with warnings, %d skipped", len(d.Checks), d.Failed, d.Warnings, d.Skipped)
+	return out.Paragraph(terminal.Paragraph{Text: text, Style: terminal.Bold})
+}
+
+// writeCheck writes a check: its status, name and finding, and below what there
+// is to do and to know.
+func writeCheck(out *terminal.Output, check doctor.Check) error {
+	style := map[doctor.Status]terminal.Style{
+		doctor.OK: terminal.Good, doctor.Warning: terminal.Warning, doctor.Failed: terminal.Bad, doctor.Skipped: terminal.Dim,
+	}[check.Status]
+	w := &writer{out: out}
+	w.sentence(fmt.Sprintf("%-8s", check.Status), style, check.Name+": "+check.Finding)
+	for _, detail := range check.Details {
+		w.sentence("        - ", terminal.Dim, detail)
+	}
+	if check.Remedy != "" {
+		w.sentence("        remedy: ", terminal.Bold, check.Remedy)
+	}
+	return w.err
+}
