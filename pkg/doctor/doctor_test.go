@@ -56,7 +56,7 @@ func TestFailures(t *testing.T) {
 		also []string
 	}{
 		"the wrong CA": {change: func(t *testing.T, n *node) { must(t, n.NewServingCA()) },
-			want: want{doctor.KubeletCertificate, doctor.Failed, []string{"was issued by", "kubelet_ca_path"}, []string{"put its issuer there"}}},
+			want: want{doctor.KubeletCertificate, doctor.Failed, []string{"was issued by", "kubelet_ca_path"}, []string{"put its issuer's certificate", "kubelet_ca_path"}}},
 		"an expired certificate": {change: func(t *testing.T, n *node) {
 			must(t, n.SetServing(kubelettest.Leaf{NotAfter: time.Now().Add(-time.Minute)}))
 		}, want: want{doctor.KubeletCertificate, doctor.Failed, []string{"is valid from"}, []string{"renew it"}}},
