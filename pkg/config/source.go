@@ -67,8 +67,10 @@ func (s *source) pos(offset int) Pos {
 	return s.index.pos(p.file + offset - p.text)
 }
 
+// inComment is true up to a comment's end, that included: what was removed there was
+// its last.
 func (s *source) inComment(offset int) bool {
-	i := sort.Search(len(s.comments), func(i int) bool { return s.comments[i].to > offset })
+	i := sort.Search(len(s.comments), func(i int) bool { return s.comments[i].to >= offset })
 	return i < len(s.comments) && s.comments[i].from <= offset
 }
 
