@@ -91,7 +91,8 @@ func (c *command) examine(cfg *configuration) (o doctor.Options, done func()) {
 	if cfg.config == nil {
 		return o, done
 	}
-	o.Settings.Kubelet, o.Settings.CgroupRoot = kubelet.Config(cfg.config.Kubelet), cfg.config.CgroupRoot
+	o.Settings.Kubelet = kubelet.Config(cfg.config.Kubelet)
+	o.Settings.CgroupRoot, o.Settings.OwnPodUID = cfg.config.CgroupRoot, cfg.config.OwnPodUID
 	process := setup.NewProcess(slog.New(slog.DiscardHandler)) // what is logged is in the findings
 	process.Proc = c.Proc
 	o.Locator, o.LocatorErr = process.Locator(cfg.config)

@@ -166,7 +166,7 @@ func (c *Client) diagnoseCertificate(e *CertificateError) finding {
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](e.Err); ok {
 		return found(ReasonIssuer, fmt.Sprintf("%s was issued by %q, which is not in %q (kubelet_ca_path)", certificate, clip(e.Leaf.Issuer.String()), c.cfg.CAPath),
-			"put its issuer's certificate, or this certificate itself, into the file that kubelet_ca_path names")
+			"put its issuer's certificate, or the certificate itself, into the file that kubelet_ca_path names")
 	}
 	return found(ReasonCertificate, certificate+" is not good for a server", "look at how the kubelet gets it (serverTLSBootstrap, tlsCertFile)")
 }
