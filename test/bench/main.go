@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -84,6 +85,9 @@ func numbers(list string) ([]int, error) {
 
 // run measures and prints. Whatever it starts it stops before it returns.
 func run(ctx context.Context, rounds int, sizes []int) (err error) {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root, to put processes into cgroups as a container runtime does")
+	}
 	root, err := realstack.SourceRoot()
 	if err != nil {
 		return err
@@ -101,6 +105,9 @@ func run(ctx context.Context, rounds int, sizes []int) (err error) {
 		return err
 	}
 
+	// The stand-in kubelet makes garbage with every list, and shares the processors
+	// with who asks it. It is collected in the pauses, see quiet.
+	debug.SetGCPercent(400)
 	progress("making %d processes in cgroups of their own", callers+1)
 	n, err := newNode()
 	if err != nil {
@@ -117,7 +124,7 @@ func run(ctx context.Context, rounds int, sizes []int) (err error) {
 		}
 		lists = append(lists, list)
 	}
-	fmt.Printf("%s\n\n", about)
+	fmt.Printf("%s Medians of %d rounds.\n\n", about, rounds)
 	r.print(os.Stdout)
 	fmt.Println()
 	for _, l := range lists {

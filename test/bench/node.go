@@ -41,7 +41,7 @@ func newNode() (_ *node, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("%w (the benchmark needs root, and cgroups that can be made)", err), n.close())
+			err = errors.Join(fmt.Errorf("making cgroups: %w", err), n.close())
 		}
 	}()
 	agent := "/kubepods/besteffort/pod" + kubelettest.UID("spire-agent") + "/" + kubelettest.ID("spire-agent")

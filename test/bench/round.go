@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -22,7 +23,7 @@ const (
 	// of the kubelet's for poll_retry_interval, so that is made short and the
 	// calls are kept further apart. Everything else has the default of 500 ms.
 	idleInterval = 10 * time.Millisecond
-	idlePause    = 15 * time.Millisecond
+	pause        = 15 * time.Millisecond
 )
 
 // round measures both sides once.
@@ -54,6 +55,9 @@ func (r *round) run(ctx context.Context) (err error) {
 		if subjects[s], err = r.sides[s].start(ctx); err != nil {
 			return err
 		}
+		if err := quiet(subjects); err != nil {
+			return err
+		}
 		if err := r.burst(ctx, s, subjects[s]); err != nil {
 			return err
 		}
@@ -62,6 +66,9 @@ func (r *round) run(ctx context.Context) (err error) {
 		return err
 	}
 	for _, s := range r.order {
+		if err := quiet(subjects); err != nil {
+			return err
+		}
 		if err := r.load(ctx, s, subjects[s]); err != nil {
 			return err
 		}
@@ -129,7 +136,9 @@ func (r *round) idle(ctx context.Context, subjects [2]*subject) error {
 	var took [2][]float64
 	for i := range idleCalls {
 		for _, s := range r.order {
-			time.Sleep(idlePause)
+			if err := quiet(subjects); err != nil {
+				return err
+			}
 			requests := r.kubelet.requests()
 			d, err := subjects[s].attest(ctx, r.node.callers[i%callers], r.want[s][i%callers])
 			if err != nil {
@@ -182,6 +191,30 @@ func (r *round) load(ctx context.Context, s int, subject *subject) error {
 	r.values.add(memoryAfter, s, float64(memory.Resident))
 	r.values.add(memoryPeak, s, float64(memory.Peak))
 	return nil
+}
+
+// quiet waits until those plugins that run do nothing any more: what one of them
+// leaves for later, such as garbage, must not slow down the next call. The
+// garbage of the stand-in, which is in this process, is collected at once.
+func quiet(subjects [2]*subject) error {
+	runtime.GC()
+	for range 500 {
+		busy := false
+		for _, subject := range subjects {
+			if subject == nil {
+				continue
+			}
+			used, err := subject.during(func() error { time.Sleep(pause); return nil })
+			if err != nil {
+				return err
+			}
+			busy = busy || used > pause/20
+		}
+		if !busy {
+			return nil
+		}
+	}
+	return errors.New("the plugins are busy although nobody asks them anything")
 }
 
 // repeat calls f again and again, with the number of the call.

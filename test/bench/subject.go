@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
@@ -81,7 +82,7 @@ func (s *subject) attest(ctx context.Context, pid int, want []string) (time.Dura
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		return 0, fmt.Errorf("process %d has the selectors\n%q, not\n%q", pid, got, want)
+		return 0, fmt.Errorf("the selectors of process %d are wrong (-want +got):\n%s", pid, cmp.Diff(want, got))
 	}
 	return took, nil
 }
