@@ -86,6 +86,10 @@ func (b *Block) warn(r blockReader) {
 	if b.BuiltIn {
 		b.Warnings.add("plugin_cmd", b.Pos, "plugin_cmd: not given, so this configures SPIRE's built-in attestor, not podseal")
 	}
+	if !b.BuiltIn && len(b.Args) > 0 {
+		f, _ := r.one("plugin_args")
+		b.Warnings.add("plugin_args", f.pos, "plugin_args: podseal serves the agent only when it is started without arguments: remove them")
+	}
 	if !b.Enabled {
 		f, _ := r.one("enabled")
 		b.Warnings.add("enabled", f.pos, "enabled: false, so the agent does not start the plugin %q", b.Plugin)

@@ -69,7 +69,8 @@ plugins {
 		Args:        []config.Value{{Text: "-x", Pos: at(10, 24)}, {Text: "y", Pos: at(10, 30)}},
 		DataFile:    config.Value{Text: "data.conf", Pos: at(12, 5)},
 		TrustDomain: config.Value{Text: "example.org", Pos: at(3, 3)},
-		Warnings:    config.Problems{{Key: "enabled", Pos: at(11, 5), Message: `enabled: false, so the agent does not start the plugin "pods"`}},
+		Warnings: config.Problems{{Key: "plugin_args", Pos: at(10, 5), Message: "plugin_args: podseal serves the agent only when it is started without arguments: remove them"},
+			{Key: "enabled", Pos: at(11, 5), Message: `enabled: false, so the agent does not start the plugin "pods"`}},
 	}
 	if diff := cmp.Diff(want, *block, unexportedOfBlock); diff != "" {
 		t.Errorf("HCL: -want +got:\n%s", diff)
