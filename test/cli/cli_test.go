@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
@@ -52,6 +53,24 @@ func (n *node) data() string {
 	path := filepath.Join(n.t.TempDir(), "podseal.conf")
 	write(n.t, path, n.Settings().HCL())
 	return path
+}
+
+// syncBuffer is a bytes.Buffer that is read while a command writes.
+type syncBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func write(t testing.TB, path, text string) {
@@ -125,4 +144,46 @@ func (n *node) wait(cmd *exec.Cmd, start func()) result {
 		n.t.Fatal(err)
 	}
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// A watch shows what there is, and then each change.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	if err := n.Kubelet.AddPod(pod("first").Build()); err != nil {
+		t.Fatal(err)
+	}
+	cmd := n.command("list", "--watch", "--interval", "10ms", "--config", n.config(nil))
+	said, noted := new(syncBuffer), new(syncBuffer)
+	cmd.Stdout, cmd.Stderr = said, noted
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	sees := func(where *syncBuffer, words string) {
+		t.Helper()
+		pluginproc.Eventually(t, words, func() bool { return strings.Contains(where.String(), words) })
+	}
+	sees(said, "added   shop/first main (regular, running)")
+	if err := n.Kubelet.AddPod(pod("second").Build()); err != nil {
+		t.Fatal(err)
+	}
+	sees(said, "added   shop/second main (regular, running)")
+	ended := pod("second")
+	ended.Containers[0].State = kubelettest.Terminated
+	if err := n.Kubelet.UpdatePod(ended.Build()); err != nil {
+		t.Fatal(err)
+	}
+	sees(said, "changed shop/second main (regular, terminated)")
+	n.Kubelet.Stop()
+	sees(noted, "nothing listens")
+	if err := n.Kubelet.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	sees(noted, "the kubelet answers again")
+	n.Kubelet.RemovePod(ended.UID)
+	sees(said, "removed shop/second main")
 }

@@ -161,10 +161,15 @@ func TestLongOperationsEndAtInterrupt(t *testing.T) {
 				args[i] = strings.ReplaceAll(a, "PID", strconv.Itoa(pid))
 			}
 			cmd := n.command(append(args, "--config", n.config(nil))...)
+			said := new(syncBuffer)
+			cmd.Stderr = said
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			pluginproc.Eventually(t, "podseal asks the kubelet", func() bool { return n.Kubelet.Stats().Requests > 0 })
+			if name != "watch" {
+				pluginproc.Eventually(t, "after a second it says what it waits for", func() bool { return said.String() != "" })
+			}
 			if err := cmd.Process.Signal(os.Interrupt); err != nil {
 				t.Fatal(err)
 			}
@@ -176,6 +181,9 @@ func TestLongOperationsEndAtInterrupt(t *testing.T) {
 			_ = cmd.Wait()
 			if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.ExitStatus() != 130 {
 				t.Errorf("it ended with %v, want exit code 130", cmd.ProcessState)
+			}
+			if !strings.HasSuffix(said.String(), "interrupted\n") {
+				t.Errorf("it said %q", said)
 			}
 		})
 	}

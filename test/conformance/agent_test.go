@@ -3,12 +3,14 @@ package conformance_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,8 +43,8 @@ func workload() {
 	}
 }
 
-// realSPIRE is a server, and what else an agent needs.
-func realSPIRE(t *testing.T) (server *spirestack.Server, agentBinary string) {
+// realSPIRE is a server, and the programs "spire-agent" and "spire-server".
+func realSPIRE(t *testing.T) (server *spirestack.Server, programs map[string]string) {
 	t.Helper()
 	tools, err := realstack.Build(t.Context(), t.Output(), "spire-agent", "spire-server")
 	if err != nil {
@@ -57,7 +59,7 @@ func realSPIRE(t *testing.T) (server *spirestack.Server, agentBinary string) {
 			t.Error(err)
 		}
 	})
-	return server, tools["spire-agent"]
+	return server, tools
 }
 
 // The agent loads podseal by its checksum, hands it the configuration, gives out
@@ -69,18 +71,16 @@ func TestARealAgentLoadsAndReconfiguresPodseal(t *testing.T) {
 	if err := node.Kubelet.AddPod(p.Build()); err != nil {
 		t.Fatal(err)
 	}
-	server, agentBinary := realSPIRE(t)
+	server, programs := realSPIRE(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	if err := server.CreateEntry(ctx, spirestack.Entry{Path: "/app", Selectors: []string{"k8s:ns:shop", "k8s:sa:app-sa"}}); err != nil {
-		t.Fatal(err)
-	}
+	createSuggestedEntry(t, server, programs["spire-server"], node, p)
 	withContainer, withoutContainer := node.Settings(), node.Settings().With(settings{"disable_container_selectors": true})
 
 	for name, live := range map[string]bool{"plugin_data": false, "plugin_data_file": true} {
 		t.Run(name, func(t *testing.T) {
 			agent, err := server.StartAgent(ctx, spirestack.AgentConfig{
-				Binary: agentBinary,
+				Binary: programs["spire-agent"],
 				Plugin: spirestack.Plugin{Command: pluginproc.Binary(t), Data: withContainer.HCL(), Live: live},
 			})
 			if err != nil {
@@ -111,6 +111,40 @@ func TestARealAgentLoadsAndReconfiguresPodseal(t *testing.T) {
 			}
 			ask(appSelectors("app"))
 		})
+	}
+}
+
+// createSuggestedEntry creates the registration entry that podseal suggests for a
+// process in the pod, by running the command as it is in a shell.
+func createSuggestedEntry(t *testing.T, server *spirestack.Server, serverBinary string, node *pluginproc.Node, p kubelettest.Pod) {
+	t.Helper()
+	dir := t.TempDir()
+	config, wrapper := filepath.Join(dir, "podseal.conf"), filepath.Join(dir, "spire-server")
+	for path, text := range map[string]string{
+		config: node.Settings().HCL(),
+		// A server's usual socket needs no flag; this one is elsewhere.
+		wrapper: fmt.Sprintf("#!/bin/sh\na=$1 b=$2\nshift 2\nexec '%s' \"$a\" \"$b\" -socketPath '%s' \"$@\"\n", serverBinary, server.Socket()),
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := node.Process(pluginproc.ContainerPath(p.UID, p.Containers[0].ID))
+	out, err := exec.CommandContext(t.Context(), pluginproc.Binary(t), "attest", "--pid", strconv.Itoa(pid), "--explain", "-o", "json", "--config", config,
+		"--trust-domain", server.TrustDomain(), "--parent-id", server.ParentID(), "--spiffe-id", server.ID("/app")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Explanation struct{ Entry struct{ Command string } }
+	}
+	if err := json.Unmarshal(out, &answer); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", answer.Explanation.Entry.Command)
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", answer.Explanation.Entry.Command, err, out)
 	}
 }
 
@@ -158,7 +192,7 @@ func asker(t *testing.T, node *pluginproc.Node, p kubelettest.Pod, agent *spires
 // The file changes after its checksum was taken, before the agent starts.
 func TestARealAgentRefusesAnotherBinaryThanTheChecksumSays(t *testing.T) {
 	t.Parallel()
-	server, agentBinary := realSPIRE(t)
+	server, programs := realSPIRE(t)
 	program, err := os.ReadFile(pluginproc.Binary(t))
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +202,7 @@ func TestARealAgentRefusesAnotherBinaryThanTheChecksumSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent, err := server.StartAgent(t.Context(), spirestack.AgentConfig{
-		Binary: agentBinary,
+		Binary: programs["spire-agent"],
 		Wrap:   []string{"/bin/sh", "-c", "printf x >> '" + replaced + "' && exec \"$@\"", "sh"},
 		Plugin: spirestack.Plugin{Command: replaced, Data: "skip_kubelet_verification = true\nuse_anonymous_authentication = true"},
 	})

@@ -131,10 +131,13 @@ func (s *Server) TrustDomain() string { return s.config.TrustDomain }
 // ID is the SPIFFE ID with that path.
 func (s *Server) ID(path string) string { return "spiffe://" + s.config.TrustDomain + path }
 
+// ParentID is the parent of this server's workloads' entries: every agent has it.
+func (s *Server) ParentID() string { return s.ID(nodePath) }
+
 // CreateEntry registers a workload of this server's agents. It reaches them
 // within about two seconds.
 func (s *Server) CreateEntry(ctx context.Context, e Entry) error {
-	args := []string{"entry", "create", "-parentID", s.ID(nodePath), "-spiffeID", s.ID(e.Path)}
+	args := []string{"entry", "create", "-parentID", s.ParentID(), "-spiffeID", s.ID(e.Path)}
 	for _, selector := range e.Selectors {
 		args = append(args, "-selector", selector)
 	}
