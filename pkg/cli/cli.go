@@ -3,6 +3,8 @@
 // plugin runs, and decides nothing of its own.
 package cli
 
+//go:generate go test . -update
+
 import (
 	"context"
 	"errors"

@@ -26,7 +26,8 @@ type diagnosis struct {
 }
 
 func (c *command) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var verbose bool
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what podseal stands on, and say what to do about each failure",
 		Long: `doctor looks at the configuration, the node as it is seen from here, the way to
@@ -36,11 +37,13 @@ Run it where the agent runs. It changes nothing.
 
 The exit code is 1 when a check fails.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context(), verbose) },
 	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the details of checks that are ok too")
+	return cmd
 }
 
-func (c *command) doctor(ctx context.Context) error {
+func (c *command) doctor(ctx context.Context, verbose bool) error {
 	cfg, err := c.loadConfig("")
 	if err != nil {
 		return err
@@ -56,7 +59,7 @@ func (c *command) doctor(ctx context.Context) error {
 		d.add(check)
 		progress.Say("checking " + names[min(len(d.Checks), len(names)-1)])
 		if !c.json() {
-			if err := progress.Pause(func() error { return writeCheck(c.Stdout, check) }); err != nil {
+			if err := progress.Pause(func() error { return writeCheck(c.Stdout, check, verbose) }); err != nil {
 				return err
 			}
 		}
@@ -126,9 +129,9 @@ func (d *diagnosis) add(check doctor.Check) {
 }
 
 // write writes the checks and their sum.
-func (d *diagnosis) write(out *terminal.Output) error {
+func (d *diagnosis) write(out *terminal.Output, verbose bool) error {
 	for _, check := range d.Checks {
-		if err := writeCheck(out, check); err != nil {
+		if err := writeCheck(out, check, verbose); err != nil {
 			return err
 		}
 	}
@@ -142,14 +145,16 @@ func (d *diagnosis) writeSummary(out *terminal.Output) error {
 
 // writeCheck writes a check: its status, name and finding, and below what there
 // is to do and to know.
-func writeCheck(out *terminal.Output, check doctor.Check) error {
+func writeCheck(out *terminal.Output, check doctor.Check, verbose bool) error {
 	style := map[doctor.Status]terminal.Style{
 		doctor.OK: terminal.Good, doctor.Warning: terminal.Warning, doctor.Failed: terminal.Bad, doctor.Skipped: terminal.Dim,
 	}[check.Status]
 	w := &writer{out: out}
 	w.sentence(fmt.Sprintf("%-8s", check.Status), style, check.Name+": "+check.Finding)
-	for _, detail := range check.Details {
-		w.sentence("        - ", terminal.Dim, detail)
+	if check.Status != doctor.OK || verbose {
+		for _, detail := range check.Details {
+			w.sentence("          ", terminal.Plain, detail)
+		}
 	}
 	if check.Remedy != "" {
 		w.sentence("        remedy: ", terminal.Bold, check.Remedy)

@@ -118,7 +118,7 @@ func aValidation() *validation {
 func aDiagnosis() *diagnosis {
 	d := &diagnosis{header: kind("Diagnosis"), Checks: []doctor.Check{}}
 	for _, c := range []doctor.Check{
-		{Name: doctor.HostPID, Status: doctor.OK, Finding: "the processes of the node can be seen: process 2 is the kernel's own: this is the machine's PID namespace"},
+		{Name: doctor.HostPID, Status: doctor.OK, Finding: "the processes of the node can be seen: process 2 is the kernel's own: this is the machine's PID namespace", Details: []string{"process 1 is in cgroup \"/init.scope\""}},
 		{Name: doctor.KubeletPermission, Status: doctor.Failed, Finding: "the kubelet forbids system:serviceaccount:spire:spire-agent to list its pods", Remedy: "grant the verb `get` on the resource `nodes/pods` (Kubernetes 1.33 and later; `nodes/proxy` before) with a ClusterRole and a ClusterRoleBinding", Details: []string{"the kubelet's answer: 403 Forbidden (user=system:serviceaccount:spire:spire-agent, verb=get, resource=nodes, subresource(s)=[pods proxy])"}},
 		{Name: doctor.KubeletLeastPrivilege, Status: doctor.Skipped, Finding: "not looked at, because kubelet-permission failed"},
 		{Name: doctor.PluginChecksum, Status: doctor.Warning, Finding: "there is no plugin_checksum: whoever can write \"/opt/podseal/podseal\" becomes the attestor", Remedy: "write into the agent's configuration: plugin_checksum = \"" + idOf("0") + "\""},
@@ -141,7 +141,8 @@ var documents = []struct {
 	{"list-selectors", aContainerList(), func(out *terminal.Output) error { return aContainerList().write(out, true) }},
 	{"watch", aContainerList().changes(nil), func(out *terminal.Output) error { return writeEvents(out, aContainerList().changes(nil), false) }},
 	{"validate", aValidation(), func(out *terminal.Output) error { return aValidation().write(out) }},
-	{"doctor", aDiagnosis(), func(out *terminal.Output) error { return aDiagnosis().write(out) }},
+	{"doctor", aDiagnosis(), func(out *terminal.Output) error { return aDiagnosis().write(out, false) }},
+	{"doctor-verbose", aDiagnosis(), func(out *terminal.Output) error { return aDiagnosis().write(out, true) }},
 	{"version", aVersion(), func(out *terminal.Output) error { return aVersion().write(out) }},
 }
 
