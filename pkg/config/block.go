@@ -1,5 +1,7 @@
 package config
 
+import "errors"
+
 // Block is what an agent.conf says of podseal, or the body of plugin_data alone.
 type Block struct {
 	// Plugin is the plugin's name, which is the type of its selectors too; "" for a
@@ -151,7 +153,7 @@ func (r *blockReader) scalar(k kind, name string, f field) value {
 	}
 	v, err := scalarValue(k, f.val)
 	switch {
-	case err == errType:
+	case errors.Is(err, errType):
 		r.fail(newProblem(name, f.pos, "%s: %s is needed, found %s", name, needed[k], found(f.val)))
 	case err != nil:
 		r.fail(newProblem(name, f.pos, "%s: %v", name, err))

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -82,7 +83,7 @@ plugins { WorkloadAttestor "k8s" { plugin_cmd = "$CMD", plugin_checksum = "ü$$"
 	}
 
 	_, err := config.Find("plugins {}\nx = \"$CMD\" 1 }", config.FindOptions{ExpandEnv: env})
-	if problem, _ := err.(config.Problem); problem.Pos != at(2, 12) || !strings.Contains(problem.Message, " At 2:12: ") {
+	if problem, _ := errors.AsType[config.Problem](err); problem.Pos != at(2, 12) || !strings.Contains(problem.Message, " At 2:12: ") {
 		t.Errorf("%+v", err)
 	}
 }
