@@ -116,7 +116,10 @@ func (c *Client) inspect(ctx context.Context, i *Inspection) error {
 		path, i.Excess = "/healthz", ExcessNotApplicable
 	}
 	progress, way := &progress{}, &way{}
-	resp, err := used.transport.RoundTrip(c.request(way.trace(progress.trace(ctx)), path, used.files.token))
+	req := c.request(way.trace(progress.trace(ctx)), path, used.files.token)
+	// Of a container's log the kubelet makes text and nothing else.
+	req.Header.Set("Accept", "*/*")
+	resp, err := used.transport.RoundTrip(req)
 	way.tell(i)
 	if err != nil {
 		if e, ok := errors.AsType[*CertificateError](err); ok && e.Leaf != nil {

@@ -102,11 +102,14 @@ func (s *Server) debug(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	accept := r.Header.Get("Accept")
 	switch {
 	case r.URL.Path == "/healthz":
 		refuse(w, http.StatusOK, "ok")
 	case parts[0] != "containerLogs" || len(parts) != 4:
 		http.NotFound(w, r)
+	case accept != "" && !strings.Contains(accept, "text/plain") && !strings.Contains(accept, "*/*"):
+		refuse(w, http.StatusNotAcceptable, "406: Not Acceptable")
 	default:
 		containers, found := s.containersOf(parts[1], parts[2])
 		switch {
