@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,6 +49,9 @@ type HostPID struct {
 	// KernelThread is whether process 2 is the kernel's, as in the PID
 	// namespace of the machine alone.
 	KernelThread bool
+	// OtherPod is a process in another pod than the agent's, where process 1
+	// alone would tell that there are none; 0 else.
+	OtherPod int32
 
 	pod bool
 }
@@ -57,6 +61,8 @@ func (h HostPID) Why() string {
 	switch {
 	case h.KernelThread:
 		return "process 2 is the kernel's own: this is the machine's PID namespace"
+	case h.OtherPod != 0:
+		return fmt.Sprintf("process %d is in another pod than the agent", h.OtherPod)
 	case h.Visible:
 		return fmt.Sprintf("process 1 is in cgroup %q, outside the agent's container and pod", h.First)
 	case h.pod:
@@ -67,11 +73,12 @@ func (h HostPID) Why() string {
 
 // HostPID finds out whether the processes of the node can be seen. Without
 // hostPID: true procfs is consistent too, but shows the processes of the agent's
-// own container, or pod, alone: the first of them tells.
+// own container, or pod, alone: the first of them tells, or else one that is in
+// another pod.
 //
 // What it can't tell is an agent whose image has an init system that makes
 // cgroups in a private namespace: that looks as a node does.
-func (l *Locator) HostPID() (HostPID, error) {
+func (l *Locator) HostPID(ctx context.Context) (HostPID, error) {
 	agent, err := l.cgroupOf("self")
 	if err != nil {
 		return HostPID{}, err
@@ -108,7 +115,33 @@ func (l *Locator) HostPID() (HostPID, error) {
 	if !found {
 		return HostPID{}, fmt.Errorf("%w: process 1 is in no cgroup hierarchy that the agent is in", ErrMalformed)
 	}
-	return best, nil
+	// A node that is a container itself, without systemd, may have the agent and
+	// process 1 in one cgroup too.
+	best.OtherPod, err = l.otherPod(ctx, best.Agent)
+	best.Visible = best.OtherPod != 0
+	return best, err
+}
+
+// otherPod is the first process that is in another pod than the agent, whose
+// cgroup is given; 0 where there is none.
+func (l *Locator) otherPod(ctx context.Context, agent string) (int32, error) {
+	names, err := segments(agent)
+	if err != nil {
+		return 0, err
+	}
+	own := l.ownPodUID
+	if uid, _, ok := lastPod(names); ok {
+		own = uid
+	}
+	for p, err := range l.Processes(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		if uid := p.Ref.PodUID(); uid != "" && uid != own {
+			return p.PID, nil
+		}
+	}
+	return 0, nil
 }
 
 // near is where process 1 is as seen from the agent.
@@ -145,19 +178,23 @@ func nearness(agent, first string) (near, error) {
 	if err != nil {
 		return elsewhere, err
 	}
-	// The last pod in the path is the agent's: others are around the node where
-	// that is a container in a pod.
+	if _, i, ok := lastPod(own); ok && i < len(p.shared) {
+		return inOwnPod, nil
+	}
+	return elsewhere, nil
+}
+
+// lastPod finds the agent's pod in its own path: the last one, for others are
+// around the node where that is a container in a pod.
+func lastPod(own []string) (uid string, at int, ok bool) {
 	for i := len(own) - 1; i >= 0; i-- {
 		above := &scanner{}
 		above.enter(own[:i])
-		if _, ok := above.podUID(own[i]); ok {
-			if i < len(p.shared) {
-				return inOwnPod, nil
-			}
-			return elsewhere, nil
+		if uid, ok := above.podUID(own[i]); ok {
+			return uid, i, true
 		}
 	}
-	return elsewhere, nil
+	return "", 0, false
 }
 
 // seesKernelThreads is whether process 2 is the kernel's kthreadd, which it is in

@@ -82,11 +82,33 @@ func TestHostPID(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := machine(t, test.agent, test.first).Locator().HostPID()
+			got, err := machine(t, test.agent, test.first).Locator().HostPID(t.Context())
 			if err != nil || got.Visible != test.visible || !strings.Contains(got.Why(), test.why) {
 				t.Errorf("HostPID = %t, %q, %v, want %t, %q", got.Visible, got.Why(), err, test.visible, test.why)
 			}
 		})
+	}
+}
+
+// In a node that is a container without systemd the agent and process 1 are in
+// one cgroup. Processes of other pods are to be seen with hostPID alone.
+func TestAProcessInAnotherPodTellsTheNode(t *testing.T) {
+	t.Parallel()
+	proc := machine(t, v2("/"), v2("/"))
+	if got, err := proc.Locator().HostPID(t.Context()); err != nil || got.Visible {
+		t.Errorf("HostPID = %+v, %v, want invisible", got, err)
+	}
+	proc.Start(70, "/kubepods/burstable/pod"+uidU+"/"+idB)
+	got, err := proc.Locator().HostPID(t.Context())
+	if err != nil || !got.Visible || got.OtherPod != 70 || !strings.Contains(got.Why(), "process 70 is in another pod") {
+		t.Errorf("HostPID = %+v, %q, %v, want process 70", got, got.Why(), err)
+	}
+	// The agent's own pod proves nothing.
+	proc = machine(t, v2(inPodFS), v2(inPodFS))
+	proc.Write(1, "cgroup", v2(inPodFS))
+	proc.Start(70, strings.Replace(inPodFS, idA, idB, 1))
+	if got, err := proc.Locator().HostPID(t.Context()); err != nil || got.Visible {
+		t.Errorf("HostPID = %+v, %v, want invisible", got, err)
 	}
 }
 
@@ -108,7 +130,7 @@ func TestTheKernelsThreadsTellTheMachine(t *testing.T) {
 		proc := machine(t, v2("/"), v2("/"))
 		proc.Start(2, "/")
 		proc.Write(2, "stat", test.stat)
-		got, err := proc.Locator().HostPID()
+		got, err := proc.Locator().HostPID(t.Context())
 		if err != nil || got.Visible != test.want || got.KernelThread != test.want {
 			t.Errorf("%s: HostPID = %+v, %v, want %t", test.name, got, err, test.want)
 		}
@@ -124,13 +146,13 @@ func TestHostPIDOfFilesThatMakeNoSense(t *testing.T) {
 		{"no hierarchy in common", v2("/"), hierarchies("pids", "/")},
 		{"up in the middle", v2("/"), v2("/a/../b")},
 	} {
-		if got, err := machine(t, test.agent, test.first).Locator().HostPID(); err == nil || got.Visible {
+		if got, err := machine(t, test.agent, test.first).Locator().HostPID(t.Context()); err == nil || got.Visible {
 			t.Errorf("%s: HostPID = %+v, %v, want an error", test.name, got, err)
 		}
 	}
 	proc := machine(t, v2("/"), v2("/"))
 	proc.Remove(1, "cgroup")
-	if _, err := proc.Locator().HostPID(); !errors.Is(err, container.ErrMalformed) {
+	if _, err := proc.Locator().HostPID(t.Context()); !errors.Is(err, container.ErrMalformed) {
 		t.Errorf("error = %v, want ErrMalformed", err)
 	}
 }

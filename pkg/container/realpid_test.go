@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"runtime"
@@ -92,7 +93,7 @@ func lookAround() {
 func look() {
 	l, err := container.NewLocator(container.Options{})
 	must(err)
-	seen, err := l.HostPID()
+	seen, err := l.HostPID(context.Background())
 	must(err)
 	must(json.NewEncoder(os.Stdout).Encode(seen))
 }

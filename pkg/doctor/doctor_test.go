@@ -103,7 +103,7 @@ func TestFailures(t *testing.T) {
 			n.proc.Start(100, "/init.scope")
 			n.proc.Start(101, "/custom"+cgroup("api"))
 		}, want: want{doctor.KubeletRoot, doctor.Failed, []string{"2 running containers, but not one of the 4 processes"}, []string{"cgroup_root", "hostPID: true"}}},
-		"no hostPID": {change: func(_ *testing.T, n *node) { n.proc.Start(1, "/system.slice/spire-agent.service") },
+		"no hostPID": {change: func(_ *testing.T, n *node) { n.blind() },
 			want: want{doctor.HostPID, doctor.Failed, []string{"the processes of the node can't be seen"}, []string{"hostPID: true"}}},
 		"another PID namespace": {change: func(_ *testing.T, n *node) { n.options.LocatorErr = errors.New("/proc shows this process as 7") },
 			want: want{doctor.HostPID, doctor.Failed, []string{"/proc shows this process as 7"}, []string{"hostPID: true"}}},
@@ -217,7 +217,7 @@ func TestWhatDependsOnAFailureIsSkipped(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, kubelettest.Options{})
 	n.Stop()
-	n.proc.Start(1, "/system.slice/spire-agent.service")
+	n.blind()
 	all := n.run(t)
 	for _, name := range []string{doctor.KubeletCertificate, doctor.KubeletServerName, doctor.KubeletAuthentication, doctor.KubeletPermission, doctor.KubeletLeastPrivilege, doctor.KubeletPods} {
 		all.check(t, want{name, doctor.Skipped, []string{"because kubelet-connection failed"}, nil})

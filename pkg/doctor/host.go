@@ -9,7 +9,7 @@ import (
 
 const setHostPID = "set hostPID: true in the spec of the agent's pod: without it the ID of a process that calls means nothing here"
 
-func (x *examination) hostPID(context.Context) []Check {
+func (x *examination) hostPID(ctx context.Context) []Check {
 	switch {
 	case x.LocatorErr != nil:
 		x.blind = because(HostPID)
@@ -18,7 +18,7 @@ func (x *examination) hostPID(context.Context) []Check {
 		x.blind = because(Configuration)
 		return []Check{skipped(HostPID, x.blind)}
 	}
-	c := judgeHostPID(x.Locator.HostPID())
+	c := judgeHostPID(x.Locator.HostPID(ctx))
 	if c.Status != OK {
 		x.blind = because(HostPID)
 	}

@@ -61,6 +61,14 @@ func newNode(t *testing.T, o kubelettest.Options) *node {
 	return n
 }
 
+// blind makes it a pod without hostPID: all processes are in the agent's own
+// container.
+func (n *node) blind() {
+	for _, pid := range []int{1, 100, 101} {
+		n.proc.Start(pid, "/system.slice/spire-agent.service")
+	}
+}
+
 // run builds the parts as the program does and examines them.
 func (n *node) run(t *testing.T) checks {
 	t.Helper()
