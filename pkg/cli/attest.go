@@ -97,16 +97,8 @@ func (c *command) conclude(a *attestation) error {
 		}
 		return nil
 	}
-	c.fail(a.Error)
+	fail(c.Stderr, a.Error)
 	return errReported
-}
-
-// fail writes a failure in its two sentences.
-func (c *command) fail(f *failure) {
-	say(c.Stderr, "error: ", terminal.Bad, f.Cause)
-	if f.Remedy != "" {
-		say(c.Stderr, "remedy: ", terminal.Bold, f.Remedy)
-	}
 }
 
 func newAttestation(selectorType string, pid int32, r *attest.Report, err error) *attestation {

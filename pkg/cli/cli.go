@@ -46,7 +46,7 @@ func Main(ctx context.Context, env Env) int {
 	root := Command(env)
 	root.SetArgs(env.Args)
 	err := root.ExecuteContext(ctx)
-	_, isUsage := errors.AsType[*usageError](err)
+	usage, isUsage := errors.AsType[*usageError](err)
 	switch {
 	case err == nil:
 		return exitOK
@@ -56,10 +56,11 @@ func Main(ctx context.Context, env Env) int {
 	case errors.Is(err, errReported):
 		return exitFailed
 	}
-	say(env.Stderr, "error: ", terminal.Bad, err.Error())
 	if isUsage {
+		fail(env.Stderr, &failure{Cause: usage.Error()})
 		return exitUsage
 	}
+	fail(env.Stderr, diagnose(err))
 	return exitFailed
 }
 
@@ -77,6 +78,14 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // nobody to tell.
 func say(out *terminal.Output, label string, style terminal.Style, text string) {
 	_ = out.Paragraph(terminal.Paragraph{Label: label, LabelStyle: style, Text: text})
+}
+
+// fail writes a failure in its two sentences.
+func fail(out *terminal.Output, f *failure) {
+	say(out, "error: ", terminal.Bad, f.Cause)
+	if f.Remedy != "" {
+		say(out, "remedy: ", terminal.Bold, f.Remedy)
+	}
 }
 
 func (c *command) note(format string, args ...any) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (c *command) list(ctx context.Context, f listFlags) error {
 	}
 	list, err := look(time.Time{})
 	if err != nil {
-		return c.listFailed(ctx, err)
+		return cmp.Or(ctx.Err(), err)
 	}
 	if !f.watch {
 		if c.json() {
@@ -73,14 +74,6 @@ func (c *command) list(ctx context.Context, f listFlags) error {
 		return list.write(c.Stdout, f.selectors)
 	}
 	return c.watch(ctx, f, list, look)
-}
-
-func (c *command) listFailed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	c.fail(diagnose(err))
-	return errReported
 }
 
 // watch shows the containers that there are and then each change, until ctx ends.
@@ -104,7 +97,7 @@ func (c *command) watch(ctx context.Context, f listFlags, list *containerList, l
 		case err != nil:
 			if d := diagnose(err); d.Cause != trouble {
 				trouble = d.Cause
-				c.fail(d)
+				fail(c.Stderr, d)
 			}
 			continue
 		case trouble != "":
