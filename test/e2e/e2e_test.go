@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -91,6 +92,46 @@ func TestRealNode(t *testing.T) {
 			}
 		}
 	})
+	t.Run("the command line sees what the agent saw", func(t *testing.T) {
+		config := filepath.Join(t.TempDir(), "podseal.conf")
+		if err := os.WriteFile(config, []byte(pluginData(n, n.CAPath())), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var list struct {
+			Containers []struct {
+				PodUID    string `json:"pod_uid"`
+				State     string
+				Selectors []string
+			}
+		}
+		podsealJSON(t, &list, "list", "--config", config)
+		seen := map[string][]string{}
+		for _, c := range list.Containers {
+			if c.State == "running" {
+				seen[c.PodUID] = c.Selectors
+			}
+		}
+		for _, pod := range []*corev1.Pod{api, front} {
+			if diff := cmp.Diff(selectorsOf(t, n, podseal, pod), seen[string(pod.UID)]); diff != "" {
+				t.Errorf("%s: selectors (-agent +list):\n%s", pod.Name, diff)
+			}
+		}
+		var diagnosis struct {
+			Checks []struct{ Name, Status, Finding string }
+			Failed int
+		}
+		podsealJSON(t, &diagnosis, "doctor", "--config", config)
+		for _, c := range diagnosis.Checks {
+			t.Logf("%-8s %s: %s", c.Status, c.Name, c.Finding)
+			// This kubelet authorizes everybody, and nobody else made pods here.
+			if want, known := map[string]string{"kubelet-least-privilege": "warning", "containers": "ok", "kubelet-root": "ok"}[c.Name]; known && c.Status != want {
+				t.Errorf("%s is %s, want %s: %s", c.Name, c.Status, want, c.Finding)
+			}
+		}
+		if diagnosis.Failed > 0 {
+			t.Errorf("%d checks failed", diagnosis.Failed)
+		}
+	})
 	t.Run("a wrong CA file is named in the agent's log, and mended without a restart", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
@@ -109,6 +150,22 @@ func TestRealNode(t *testing.T) {
 		}
 		awaitAnswer(t, n, api, "api", wrongCA, func(a answer) bool { return a.ID == server.ID("/pay/api") })
 	})
+}
+
+// podsealJSON runs podseal's command line, which must succeed, and reads its JSON.
+func podsealJSON(t *testing.T, into any, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program("podseal"), append(args, "-o", "json")...)
+	cmd.Stderr = t.Output()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("podseal %v: %v: %s", args, err, out)
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // isAdded tells podseal's own selectors from those of the built-in attestor.
