@@ -356,3 +356,34 @@ func TestCallersThatComeAndGo(t *testing.T) {
 		}
 	})
 }
+
+// lateEnd is a body that stops in the middle, and then ends as if that were all
+// when the client gives up: so does a server that hears of it before the
+// connection is gone.
+type lateEnd struct {
+	io.Reader
+	given context.Context // the request's
+}
+
+func (l lateEnd) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	<-l.given.Done()
+	return n, io.EOF
+}
+
+func TestAListThatEndsWhenTheTimeIsOverIsLateAndNotBroken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(func(_ int, r *http.Request) (*http.Response, error) {
+			body := lateEnd{strings.NewReader(`{"items":[{"metadata":{`), r.Context()}
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body), ContentLength: -1}, nil
+		})
+		_, err := newClient(t, plain(), kubelet.NewGate(), n).Next(t.Context(), time.Time{})
+		if err == nil || !strings.HasPrefix(err.Error(), "unable to read pods response: no complete answer within 10s") {
+			t.Errorf("Next: %v", err)
+		}
+	})
+}

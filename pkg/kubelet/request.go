@@ -141,9 +141,10 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		return 0, errTooLong
 	}
-	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() != nil {
+	if err != nil && b.ctx.Err() != nil {
 		// The connection was closed because the time was up, and the error may
-		// be about the connection.
+		// be about the connection. Or there is none: a server that is told so
+		// first ends its answer as if that were all.
 		err = context.Cause(b.ctx)
 	}
 	return n, err
