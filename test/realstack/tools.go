@@ -52,6 +52,42 @@ var tools = map[string]tool{
 		folder: "kubernetes", module: "k8s.io/kubernetes",
 		pkg: "k8s.io/kubernetes/cmd/kubelet", minutes: "about 4 minutes",
 	},
+	"kube-apiserver": {
+		folder: "kubernetes", module: "k8s.io/kubernetes",
+		pkg: "k8s.io/kubernetes/cmd/kube-apiserver", minutes: "about 2 minutes",
+	},
+	"kube-controller-manager": {
+		folder: "kubernetes", module: "k8s.io/kubernetes",
+		pkg: "k8s.io/kubernetes/cmd/kube-controller-manager", minutes: "about 1 minute",
+	},
+	"kube-scheduler": {
+		folder: "kubernetes", module: "k8s.io/kubernetes",
+		pkg: "k8s.io/kubernetes/cmd/kube-scheduler", minutes: "about 1 minute",
+	},
+	"kubectl": {
+		folder: "kubernetes", module: "k8s.io/kubernetes",
+		pkg: "k8s.io/kubernetes/cmd/kubectl", minutes: "about 1 minute",
+	},
+	"etcd": {
+		folder: "etcd", module: "go.etcd.io/etcd/server/v3",
+		pkg: "go.etcd.io/etcd/server/v3", minutes: "half a minute",
+	},
+	"spire-controller-manager": {
+		folder: "controller-manager", module: "github.com/spiffe/spire-controller-manager",
+		pkg: "github.com/spiffe/spire-controller-manager/cmd", minutes: "about 1 minute",
+	},
+	"ptp": {
+		folder: "cni", module: "github.com/containernetworking/plugins",
+		pkg: "github.com/containernetworking/plugins/plugins/main/ptp", minutes: "a few seconds",
+	},
+	"host-local": {
+		folder: "cni", module: "github.com/containernetworking/plugins",
+		pkg: "github.com/containernetworking/plugins/plugins/ipam/host-local", minutes: "a few seconds",
+	},
+	"loopback": {
+		folder: "cni", module: "github.com/containernetworking/plugins",
+		pkg: "github.com/containernetworking/plugins/plugins/main/loopback", minutes: "a few seconds",
+	},
 	"containerd": {
 		folder: "containerd", module: "github.com/containerd/containerd/v2",
 		pkg: "github.com/containerd/containerd/v2/cmd/containerd", minutes: "about 1 minute",
