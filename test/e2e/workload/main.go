@@ -2,8 +2,8 @@
 // Workload API socket named by its arguments for an SVID, over and over, and
 // writes one JSON line for each answer:
 //
-//	{"socket":"/sockets/podseal/agent.sock","id":"spiffe://example.org/pay/api"}
-//	{"socket":"/sockets/podseal/agent.sock","code":"PermissionDenied","reason":"..."}
+//	{"asked":"2026-01-02T03:04:05.1Z","socket":"/run/spire/sockets/agent.sock","id":"spiffe://example.org/pay/api"}
+//	{"asked":"2026-01-02T03:04:05.2Z","socket":"/run/spire/sockets/agent.sock","code":"PermissionDenied","reason":"..."}
 //
 // Without arguments it ends at once.
 package main
@@ -11,8 +11,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
+	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,24 +24,48 @@ import (
 )
 
 type answer struct {
-	Socket string `json:"socket"`
-	ID     string `json:"id,omitempty"`
-	Code   string `json:"code,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	Asked  time.Time `json:"asked"`
+	Socket string    `json:"socket"`
+	ID     string    `json:"id,omitempty"`
+	Code   string    `json:"code,omitempty"`
+	Reason string    `json:"reason,omitempty"`
 }
 
+var (
+	once = flag.Bool("once", false, "end with 0 when each socket gave an SVID once")
+	stay = flag.Bool("stay", false, "go on after SIGTERM")
+	// What a test finds the process by, as everybody may read a command line.
+	_ = flag.String("name", "", "a name, which changes nothing")
+)
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	out := json.NewEncoder(os.Stdout)
-	for sockets := os.Args[1:]; len(sockets) > 0 && ctx.Err() == nil; {
-		for _, socket := range sockets {
-			if err := out.Encode(ask(ctx, socket)); err != nil {
-				os.Exit(1)
-			}
+	flag.Parse()
+	ctx := context.Background()
+	if *stay {
+		signal.Ignore(syscall.SIGTERM)
+	} else {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+	}
+	out := &output{json: json.NewEncoder(os.Stdout)}
+	var all sync.WaitGroup
+	for _, socket := range flag.Args() {
+		// A socket that is slow to answer holds no other up.
+		all.Go(func() { askAll(ctx, socket, out) })
+	}
+	all.Wait()
+}
+
+func askAll(ctx context.Context, socket string, out *output) {
+	for ctx.Err() == nil {
+		a := ask(ctx, socket)
+		out.write(a)
+		if *once && a.ID != "" {
+			return
 		}
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
@@ -47,9 +74,27 @@ func main() {
 func ask(ctx context.Context, socket string) answer {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	a := answer{Asked: time.Now(), Socket: socket}
 	svid, err := workloadapi.FetchX509SVID(ctx, workloadapi.WithAddr("unix:"+socket))
 	if err != nil {
-		return answer{Socket: socket, Code: status.Code(err).String(), Reason: err.Error()}
+		a.Code, a.Reason = status.Code(err).String(), err.Error()
+	} else {
+		a.ID = svid.ID.String()
 	}
-	return answer{Socket: socket, ID: svid.ID.String()}
+	return a
+}
+
+// output is shared by those who ask.
+type output struct {
+	mu   sync.Mutex
+	json *json.Encoder
+}
+
+func (o *output) write(a answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.json.Encode(a); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }

@@ -1,6 +1,6 @@
 // Package node runs a Kubernetes node of one kubelet and one containerd, both
-// real, without an API server: its pods are static, files in a folder. It belongs
-// into a machine of its own (package machine).
+// real. It belongs into a machine of its own (package machine), and to an API
+// server (package cluster).
 package node
 
 import (
@@ -14,26 +14,34 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
-	"github.com/podseal/podseal/test/realstack/proc"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podseal/podseal/test/realstack/proc"
 )
 
 // Config says what the node is made of.
 type Config struct {
-	// Kubelet, Containerd, Shim and Ctr are the programs' paths. runc is found in PATH.
-	Kubelet, Containerd, Shim, Ctr string
+	// Kubelet, Containerd, Shim and Ctr are the programs' paths, CNI is the folder
+	// of the network's. runc is found in PATH.
+	Kubelet, Containerd, Shim, Ctr, CNI string
 	// Dir is an empty folder.
 	Dir string
 	// Name is the node's name, which resolves to the machine's loopback address.
 	Name string
-	// Pause is what holds a pod's namespaces.
-	Pause Image
-	// Images are the others that pods may use.
-	Images []Image
+	// Kubeconfig is the kubelet's way to the API server.
+	Kubeconfig string
+	// CA signed the kubelet's serving certificate and its clients'.
+	CA, ServingCertificate, ServingKey string
+	// ClientCertificate is of somebody who may list the kubelet's pods: the test.
+	ClientCertificate, ClientKey string
+	// Registry is the host and port that answers for every registry.
+	Registry string
+	// PauseImage is what holds a pod's namespaces.
+	PauseImage string
 }
 
 // Node is a running node.
@@ -46,7 +54,7 @@ type Node struct {
 // Port is where the kubelet serves HTTPS: the usual one.
 const Port = 10250
 
-// Start starts the node and returns when the kubelet answers, with no pods yet.
+// Start starts the node and returns when the kubelet answers.
 func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	n := &Node{config: c}
 	defer func() {
@@ -59,49 +67,49 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 			return nil, err
 		}
 	}
-	if err := n.makeCertificates(); err != nil {
-		return nil, fmt.Errorf("certificates: %w", err)
+	if n.client, err = n.newClient(); err != nil {
+		return nil, err
 	}
 	if err := n.startContainerd(ctx); err != nil {
 		return nil, err
 	}
-	for _, image := range append(c.Images, c.Pause) {
-		if err := n.load(ctx, image); err != nil {
-			return nil, err
-		}
-	}
-	return n, n.startKubelet(ctx)
+	return n, n.StartKubelet(ctx)
 }
 
-func (n *Node) startKubelet(ctx context.Context) (err error) {
-	// Static pods may not name a service account unless the feature gate is off:
-	// here that is a name and no more, and the k8s:sa selector is to be seen.
+// StartKubelet starts the kubelet, which must not run, and returns when it answers.
+func (n *Node) StartKubelet(ctx context.Context) (err error) {
+	soon := "1s" // what the kubelet otherwise remembers for minutes is asked for anew
 	config := map[string]any{
-		"apiVersion":                   "kubelet.config.k8s.io/v1beta1",
-		"kind":                         "KubeletConfiguration",
-		"staticPodPath":                n.file("manifests"),
-		"fileCheckFrequency":           "1s",
-		"address":                      "127.0.0.1",
-		"port":                         Port,
-		"tlsCertFile":                  n.file("serving.crt"),
-		"tlsPrivateKeyFile":            n.file("serving.key"),
-		"containerRuntimeEndpoint":     "unix://" + n.containerdSocket(),
-		"podLogsDir":                   n.file("logs"),
-		"volumePluginDir":              n.file("volume-plugins"),
-		"cgroupDriver":                 "cgroupfs",
-		"failCgroupV1":                 false,
-		"failSwapOn":                   false,
-		"makeIPTablesUtilChains":       false,
-		"enableControllerAttachDetach": false,
-		"featureGates":                 map[string]bool{"PreventStaticPodAPIReferences": false},
-		"authorization":                map[string]any{"mode": "AlwaysAllow"},
+		"apiVersion":               "kubelet.config.k8s.io/v1beta1",
+		"kind":                     "KubeletConfiguration",
+		"staticPodPath":            n.file("manifests"),
+		"fileCheckFrequency":       "1s",
+		"address":                  "127.0.0.1",
+		"port":                     Port,
+		"tlsCertFile":              n.config.ServingCertificate,
+		"tlsPrivateKeyFile":        n.config.ServingKey,
+		"containerRuntimeEndpoint": "unix://" + n.ContainerdSocket(),
+		"podLogsDir":               n.file("logs"),
+		"volumePluginDir":          n.file("volume-plugins"),
+		"cgroupDriver":             "cgroupfs",
+		"failCgroupV1":             false,
+		"failSwapOn":               false,
+		"makeIPTablesUtilChains":   false,
+		"serializeImagePulls":      false,
 		"authentication": map[string]any{
 			"anonymous": map[string]any{"enabled": false},
-			"webhook":   map[string]any{"enabled": false},
-			"x509":      map[string]any{"clientCAFile": n.CAPath()},
+			"webhook":   map[string]any{"enabled": true, "cacheTTL": soon},
+			"x509":      map[string]any{"clientCAFile": n.config.CA},
+		},
+		"authorization": map[string]any{
+			"mode":    "Webhook",
+			"webhook": map[string]any{"cacheAuthorizedTTL": soon, "cacheUnauthorizedTTL": soon},
 		},
 		// A full disk is not what is tried here.
-		"evictionHard": map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
+		"evictionHard":                map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
+		"imageGCHighThresholdPercent": 100,
+		// A pod that fails is tried again soon.
+		"crashLoopBackOff": map[string]any{"maxContainerRestartPeriod": "1s"},
 	}
 	text, err := json.Marshal(config) // which is YAML, too
 	if err != nil {
@@ -115,6 +123,7 @@ func (n *Node) startKubelet(ctx context.Context) (err error) {
 		Name: "kubelet",
 		Argv: []string{
 			n.config.Kubelet, "--config", path,
+			"--kubeconfig", n.config.Kubeconfig,
 			"--root-dir", n.file("kubelet"),
 			"--cert-dir", n.file("kubelet"),
 			"--hostname-override", n.config.Name,
@@ -133,64 +142,48 @@ func (n *Node) startKubelet(ctx context.Context) (err error) {
 	})
 }
 
-// makeCertificates makes the kubelet's serving certificate and a client's, from
-// one CA.
-func (n *Node) makeCertificates() error {
-	ca, err := kubelettest.NewCA("podseal-test-ca")
+// StopKubelet ends the kubelet. What it started runs on.
+func (n *Node) StopKubelet() error { return n.kubelet.Stop() }
+
+func (n *Node) newClient() (*http.Client, error) {
+	pair, err := tls.LoadX509KeyPair(n.config.ClientCertificate, n.config.ClientKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	serving, err := ca.Issue(kubelettest.Leaf{CommonName: n.config.Name, Names: []string{n.config.Name, "127.0.0.1"}})
+	ca, err := os.ReadFile(n.config.CA)
 	if err != nil {
-		return err
-	}
-	client, err := ca.Issue(kubelettest.Leaf{CommonName: "podseal", Client: true})
-	if err != nil {
-		return err
-	}
-	pair, err := tls.X509KeyPair(client.Certificate, client.Key)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca.PEM())
-	n.client = &http.Client{Transport: &http.Transport{
+	roots.AppendCertsFromPEM(ca)
+	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
-	}}
-	return errors.Join(
-		os.WriteFile(n.CAPath(), ca.PEM(), 0o600),
-		os.WriteFile(n.file("serving.crt"), serving.Certificate, 0o600),
-		os.WriteFile(n.file("serving.key"), serving.Key, 0o600),
-		os.WriteFile(n.ClientCertificatePath(), client.Certificate, 0o600),
-		os.WriteFile(n.ClientKeyPath(), client.Key, 0o600),
-	)
+	}}, nil
 }
 
-// CAPath is the file of the CA that signed the kubelet's certificate and the client's.
-func (n *Node) CAPath() string { return n.file("ca.crt") }
-
-// ClientCertificatePath is the file of a certificate that the kubelet accepts.
-func (n *Node) ClientCertificatePath() string { return n.file("client.crt") }
-
-// ClientKeyPath is the file of its key.
-func (n *Node) ClientKeyPath() string { return n.file("client.key") }
-
-// Run gives the kubelet a static pod. The kubelet adds "-" and the node's name to
-// the pod's.
-func (n *Node) Run(pod *corev1.Pod) error {
+// RunStatic gives the kubelet a static pod. The kubelet adds "-" and the node's
+// name to the pod's.
+func (n *Node) RunStatic(pod *corev1.Pod) error {
 	pod = pod.DeepCopy()
 	pod.APIVersion, pod.Kind = "v1", "Pod"
 	text, err := json.Marshal(pod)
 	if err != nil {
 		return err
 	}
-	path := n.file(filepath.Join("manifests", pod.Namespace+"-"+pod.Name+".json"))
+	path := n.manifest(pod)
 	// The kubelet must not read half a file; it passes over names that begin with a dot.
 	hidden := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
 	if err := os.WriteFile(hidden, text, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(hidden, path)
+}
+
+// RemoveStatic takes a static pod away.
+func (n *Node) RemoveStatic(pod *corev1.Pod) error { return os.Remove(n.manifest(pod)) }
+
+func (n *Node) manifest(pod *corev1.Pod) string {
+	return n.file(filepath.Join("manifests", pod.Namespace+"-"+pod.Name+".json"))
 }
 
 // Pods asks the kubelet for its pods.
@@ -218,51 +211,52 @@ func (n *Node) Pods(ctx context.Context) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// Running waits until all containers of a static pod run, and returns the pod as
-// the kubelet shows it.
-func (n *Node) Running(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-	var found *corev1.Pod
-	err := n.kubelet.Until(ctx, func(ctx context.Context) error {
-		pods, err := n.Pods(ctx)
-		if err != nil {
-			return err
-		}
-		for i := range pods {
-			p := &pods[i]
-			if p.Namespace != namespace || p.Name != name+"-"+n.config.Name {
-				continue
-			}
-			if len(p.Status.ContainerStatuses) != len(p.Spec.Containers) {
-				return fmt.Errorf("pod %s/%s: %s: %q", namespace, name, p.Status.Phase, p.Status.Message)
-			}
-			for _, s := range p.Status.ContainerStatuses {
-				if s.State.Running == nil {
-					return fmt.Errorf("pod %s/%s, container %s: %+v", namespace, name, s.Name, s.State)
-				}
-			}
-			found = p
-			return nil
-		}
-		return fmt.Errorf("the kubelet does not know pod %s/%s", namespace, name)
-	})
-	return found, err
-}
-
-// Output is what a container that was started once has written so far, line by line.
-func (n *Node) Output(pod *corev1.Pod, container string) ([]string, error) {
-	path := n.file(filepath.Join("logs", fmt.Sprintf("%s_%s_%s", pod.Namespace, pod.Name, pod.UID), container, "0.log"))
-	text, err := os.ReadFile(path)
+// Pod is the kubelet's own record of a pod; nil when it has none.
+func (n *Node) Pod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	pods, err := n.Pods(ctx)
 	if err != nil {
 		return nil, err
 	}
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Namespace == namespace && p.Name == name })
+	if i < 0 {
+		return nil, nil
+	}
+	return &pods[i], nil
+}
+
+// Output is what a container has written so far, all of its runs, line by line.
+func (n *Node) Output(pod *corev1.Pod, container string) ([]string, error) {
+	dir := n.file(filepath.Join("logs", fmt.Sprintf("%s_%s_%s", pod.Namespace, pod.Name, pod.UID), container))
 	var lines []string
-	for line := range strings.Lines(string(text)) {
-		// Time, stream, F for a whole line, the line.
-		if parts := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4); len(parts) == 4 && parts[2] == "F" {
-			lines = append(lines, parts[3])
+	for run := 0; ; run++ {
+		text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%d.log", run)))
+		if errors.Is(err, os.ErrNotExist) && run > 0 {
+			return lines, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, written(string(text))...)
+	}
+}
+
+// written takes the lines out of a log as the CRI writes it: time, stream, P or F
+// for a part of a line or its end, the text.
+func written(log string) []string {
+	var lines []string
+	var begun strings.Builder
+	for record := range strings.Lines(log) {
+		parts := strings.SplitN(strings.TrimSuffix(record, "\n"), " ", 4)
+		if len(parts) != 4 {
+			continue
+		}
+		begun.WriteString(parts[3])
+		if parts[2] == "F" {
+			lines = append(lines, begun.String())
+			begun.Reset()
 		}
 	}
-	return lines, nil
+	return lines
 }
 
 // Until polls ready as the kubelet's process lives; see proc.Process.Until.

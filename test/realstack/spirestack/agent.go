@@ -94,7 +94,7 @@ func (a *Agent) writeFiles(ctx context.Context, s *Server, token string) error {
 	if err := os.MkdirAll(a.file("tmp"), 0o700); err != nil {
 		return err
 	}
-	bundle, err := s.bundle(ctx)
+	bundle, err := s.Bundle(ctx)
 	if err != nil {
 		return err
 	}

@@ -29,17 +29,23 @@ func (r Record) Text(field string) string {
 	return fmt.Sprint(value)
 }
 
-// Records is the agent's log so far. A line that is no JSON object (a panic's,
-// say) is a Record with nothing but a Line.
+// Records is the agent's log so far.
 func (a *Agent) Records() ([]Record, error) {
 	log, err := a.process.Log()
 	if err != nil {
 		return nil, err
 	}
+	return ReadLog(log), nil
+}
+
+// ReadLog reads an agent's log, wherever it was kept. A line that is no JSON
+// object (a panic's, say) is a Record with nothing but a Line; one that is still
+// being written is left out.
+func ReadLog(log []byte) []Record {
 	var records []Record
 	for line := range bytes.Lines(log) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
-			break // still being written
+			break
 		}
 		r := Record{Line: string(bytes.TrimSpace(line))}
 		if err := json.Unmarshal(line, &r.Fields); err == nil {
@@ -47,7 +53,7 @@ func (a *Agent) Records() ([]Record, error) {
 		}
 		records = append(records, r)
 	}
-	return records, nil
+	return records
 }
 
 // Await returns the first record at or after index from that match accepts,
@@ -69,7 +75,7 @@ func (a *Agent) Await(ctx context.Context, from int, match func(Record) bool) (R
 	return found, err
 }
 
-// Attested is what the agent's attestors said of a process, most recent first
+// Attested is what the agent's attestors said of a process, most recent
 // call last: one list of "type:value" for each time that it was attested. The
 // agent lists all of its attestors' selectors, podseal's among them.
 func (a *Agent) Attested(pid int) ([][]string, error) {
@@ -77,6 +83,11 @@ func (a *Agent) Attested(pid int) ([][]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Attested(records, pid)
+}
+
+// Attested is Agent.Attested of some records.
+func Attested(records []Record, pid int) ([][]string, error) {
 	var calls [][]string
 	for _, r := range records {
 		if r.Message != "PID attested to have selectors" || r.Text("pid") != fmt.Sprint(pid) {

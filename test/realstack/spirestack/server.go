@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/podseal/podseal/test/realstack/proc"
@@ -35,6 +36,21 @@ type ServerConfig struct {
 	Dir string
 	// TrustDomain defaults to example.org.
 	TrustDomain string
+	// Port is where agents find it. Default: a free one.
+	Port int
+	// Cluster lets in agents that are pods, besides those with a join token.
+	Cluster *Cluster
+}
+
+// Cluster is the Kubernetes cluster whose agents the server attests by their
+// projected service account tokens (NodeAttestor "k8s_psat").
+type Cluster struct {
+	// Name is what the agents' configuration calls it.
+	Name string
+	// Kubeconfig is the server's way to review tokens.
+	Kubeconfig string
+	// ServiceAccounts are the agents', as namespace:name.
+	ServiceAccounts []string
 }
 
 // Server is a running spire-server.
@@ -72,8 +88,10 @@ func StartServer(ctx context.Context, c ServerConfig) (_ *Server, err error) {
 			err = errors.Join(err, s.Stop())
 		}
 	}()
-	if s.port, err = freePort(ctx); err != nil {
-		return nil, err
+	if s.port = c.Port; s.port == 0 {
+		if s.port, err = freePort(ctx); err != nil {
+			return nil, err
+		}
 	}
 	config := filepath.Join(s.config.Dir, "server.conf")
 	if err := os.WriteFile(config, []byte(s.hcl()), 0o600); err != nil {
@@ -89,10 +107,32 @@ func StartServer(ctx context.Context, c ServerConfig) (_ *Server, err error) {
 	}
 	ready, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
-	return s, s.process.Until(ready, healthy(s.Socket()))
+	if err := s.process.Until(ready, healthy(s.Socket())); err != nil {
+		return nil, err
+	}
+	if c.Cluster == nil {
+		return s, nil
+	}
+	// All agents of the cluster are one node to the entries.
+	_, err = s.command(ctx, "entry", "create", "-node", "-spiffeID", s.ParentID(), "-selector", "k8s_psat:cluster:"+c.Cluster.Name)
+	return s, err
 }
 
 func (s *Server) hcl() string {
+	psat := ""
+	if c := s.config.Cluster; c != nil {
+		psat = fmt.Sprintf(`  NodeAttestor "k8s_psat" {
+    plugin_data {
+      clusters = {
+        %q = {
+          service_account_allow_list = [%s]
+          kube_config_file           = %q
+        }
+      }
+    }
+  }
+`, c.Name, quoted(c.ServiceAccounts), c.Kubeconfig)
+	}
 	return fmt.Sprintf(`server {
   bind_address = "127.0.0.1"
   bind_port    = %d
@@ -115,11 +155,20 @@ plugins {
   NodeAttestor "join_token" {
     plugin_data {}
   }
-  KeyManager "memory" {
+%s  KeyManager "memory" {
     plugin_data {}
   }
 }
-`, s.port, s.Socket(), s.config.TrustDomain, s.config.Dir, filepath.Join(s.config.Dir, "server.sqlite3"))
+`, s.port, s.Socket(), s.config.TrustDomain, s.config.Dir, filepath.Join(s.config.Dir, "server.sqlite3"), psat)
+}
+
+// quoted is a list's content in HCL.
+func quoted(values []string) string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = strconv.Quote(v)
+	}
+	return strings.Join(list, ", ")
 }
 
 // Socket is the path of the server's admin API.
@@ -158,7 +207,15 @@ func (s *Server) joinToken(ctx context.Context) (string, error) {
 	return token.Value, nil
 }
 
-func (s *Server) bundle(ctx context.Context) ([]byte, error) {
+// CreateEntries registers what a file says, as `spire-server entry create -data`
+// reads it.
+func (s *Server) CreateEntries(ctx context.Context, path string) error {
+	_, err := s.command(ctx, "entry", "create", "-data", path)
+	return err
+}
+
+// Bundle is the trust bundle, as PEM.
+func (s *Server) Bundle(ctx context.Context) ([]byte, error) {
 	return s.command(ctx, "bundle", "show", "-format", "pem")
 }
 
