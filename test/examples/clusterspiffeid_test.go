@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/podseal/podseal/pkg/pod"
@@ -30,6 +31,9 @@ type clusterSPIFFEID struct {
 		Fallback                  bool                  `json:"fallback"`
 	} `json:"spec"`
 }
+
+// DeepCopyObject makes it a runtime.Object. Nobody copies one here.
+func (c *clusterSPIFFEID) DeepCopyObject() runtime.Object { panic("not copied") }
 
 // matches is whether the resource is for a pod, by the labels that the pod and
 // its namespace have.

@@ -103,14 +103,13 @@ func TestPodsealTakesTheConfigurationWithoutAWarning(t *testing.T) {
 		t.Errorf("the variables are the pod's %q and %q", c.Kubelet.NodeName, c.OwnPodUID)
 	}
 	// What the service account's own volume has at this place, by the name of its files.
-	if *i.pod.AutomountServiceAccountToken {
-		for _, file := range []string{c.Kubelet.TokenPath, c.Kubelet.CAPath} {
-			if in, name := path.Split(file); in != "/var/run/secrets/kubernetes.io/serviceaccount/" || name != "token" && name != "ca.crt" {
-				t.Errorf("%s is not in the pod", file)
-			}
-		}
-	} else {
+	if own := i.pod.AutomountServiceAccountToken; own == nil || !*own {
 		t.Error("the pod has no token for the kubelet")
+	}
+	for _, file := range []string{c.Kubelet.TokenPath, c.Kubelet.CAPath} {
+		if in, name := path.Split(file); in != "/var/run/secrets/kubernetes.io/serviceaccount/" || name != "token" && name != "ca.crt" {
+			t.Errorf("%s is not in the pod", file)
+		}
 	}
 }
 
@@ -120,7 +119,7 @@ func TestEveryPathOfTheConfigurationIsInThePod(t *testing.T) {
 
 	mount, volume, file := i.mounted(t, i.block.Cmd.Text)
 	if volume.Image == nil || file != "podseal" || !mount.ReadOnly {
-		t.Errorf("plugin_cmd: %s of %+v", file, volume)
+		t.Fatalf("plugin_cmd: %s of the volume %s", file, volume.Name)
 	}
 	if !strings.HasPrefix(volume.Image.Reference, "ghcr.io/podseal/podseal:") || strings.HasSuffix(volume.Image.Reference, ":latest") {
 		t.Errorf("the image %s", volume.Image.Reference)
@@ -128,25 +127,25 @@ func TestEveryPathOfTheConfigurationIsInThePod(t *testing.T) {
 	mount, volume, file = i.mounted(t, i.agent.Agent.SocketPath)
 	if volume.HostPath == nil || volume.HostPath.Path != mount.MountPath || *volume.HostPath.Type != corev1.HostPathDirectoryOrCreate ||
 		file != "agent.sock" || mount.ReadOnly {
-		t.Errorf("socket_path: %s of %+v", file, volume)
+		t.Errorf("socket_path: %s of the volume %s", file, volume.Name)
 	}
 	mount, volume, _ = i.mounted(t, i.agent.Agent.DataDir)
 	if volume.EmptyDir == nil || mount.ReadOnly {
-		t.Errorf("data_dir: %+v", volume)
+		t.Errorf("data_dir: the volume %s", volume.Name)
 	}
 	mount, volume, _ = i.mounted(t, "/tmp")
 	if volume.EmptyDir == nil || volume.EmptyDir.Medium != corev1.StorageMediumMemory || mount.ReadOnly {
-		t.Errorf("/tmp: %+v", volume)
+		t.Errorf("/tmp: the volume %s", volume.Name)
 	}
 	// The SPIRE server makes this ConfigMap; it is the only thing that is not in the examples.
 	_, volume, file = i.mounted(t, i.agent.Agent.TrustBundlePath)
 	if volume.ConfigMap == nil || volume.ConfigMap.Name != "spire-bundle" || file != "bundle.crt" {
-		t.Errorf("trust_bundle_path: %s of %+v", file, volume)
+		t.Errorf("trust_bundle_path: %s of the volume %s", file, volume.Name)
 	}
 	// The default of the agent's plugin k8s_psat.
 	_, volume, file = i.mounted(t, "/var/run/secrets/tokens/spire-agent")
 	if volume.Projected == nil {
-		t.Fatalf("no token for k8s_psat: %+v", volume)
+		t.Fatalf("no token for k8s_psat in the volume %s", volume.Name)
 	}
 	if token := one(t, volume.Projected.Sources).ServiceAccountToken; token.Path != file || token.Audience != "spire-server" {
 		t.Errorf("the token for k8s_psat: %+v", token)

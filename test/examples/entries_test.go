@@ -28,9 +28,9 @@ const serverID = "spiffe://example.org/spire/server"
 func entries(t *testing.T) (agents []string, workloads map[string][]string) {
 	t.Helper()
 	var all registrationEntries
-	decoder := json.NewDecoder(bytes.NewBufferString(read(t, dir, "entries.json")))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&all); err != nil {
+	strict := json.NewDecoder(bytes.NewBufferString(read(t, dir, "entries.json")))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&all); err != nil {
 		t.Fatal(err)
 	}
 	var agentsID string

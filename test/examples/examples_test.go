@@ -3,7 +3,6 @@
 package examples
 
 import (
-	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,71 +15,61 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	serializer "k8s.io/apimachinery/pkg/runtime/serializer/json"
 )
 
 const dir = "../../examples"
 
-// objects are all documents of one YAML file, by their Go types.
+// objects are all documents of some YAML files, by their Go types.
 type objects struct {
-	namespaces         []*corev1.Namespace
-	serviceAccounts    []*corev1.ServiceAccount
-	configMaps         []*corev1.ConfigMap
-	roles              []*rbacv1.ClusterRole
-	bindings           []*rbacv1.ClusterRoleBinding
-	daemonSets         []*appsv1.DaemonSet
-	clusterSPIFFEIDs   []*clusterSPIFFEID
+	namespaces       []*corev1.Namespace
+	serviceAccounts  []*corev1.ServiceAccount
+	configMaps       []*corev1.ConfigMap
+	roles            []*rbacv1.ClusterRole
+	bindings         []*rbacv1.ClusterRoleBinding
+	daemonSets       []*appsv1.DaemonSet
+	clusterSPIFFEIDs []*clusterSPIFFEID
+	// namespaced and global are what they are called.
 	namespaced, global []metav1.ObjectMeta
 }
 
-// decode reads one document as strictly as `kubectl apply --validate=strict`: a
-// field that its kind does not have is an error, and so is one given twice.
-func (o *objects) decode(t *testing.T, document []byte) {
+// decoder is what the API server decodes with when kubectl asks it to be strict: a
+// field that the kind does not have is an error, and so is one given twice.
+func decoder(t *testing.T) runtime.Decoder {
 	t.Helper()
-	var kind metav1.TypeMeta
-	if err := yaml.Unmarshal(document, &kind); err != nil {
-		t.Fatal(err)
-	}
-	into := func(object any) {
-		if err := yaml.UnmarshalStrict(document, object); err != nil {
-			t.Fatalf("%s: %v", kind.Kind, err)
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, rbacv1.AddToScheme, appsv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
 		}
 	}
-	switch kind.APIVersion + " " + kind.Kind {
-	case "v1 Namespace":
-		o.namespaces = append(o.namespaces, new(corev1.Namespace))
-		into(last(o.namespaces))
-		o.global = append(o.global, last(o.namespaces).ObjectMeta)
-	case "v1 ServiceAccount":
-		o.serviceAccounts = append(o.serviceAccounts, new(corev1.ServiceAccount))
-		into(last(o.serviceAccounts))
-		o.namespaced = append(o.namespaced, last(o.serviceAccounts).ObjectMeta)
-	case "v1 ConfigMap":
-		o.configMaps = append(o.configMaps, new(corev1.ConfigMap))
-		into(last(o.configMaps))
-		o.namespaced = append(o.namespaced, last(o.configMaps).ObjectMeta)
-	case "rbac.authorization.k8s.io/v1 ClusterRole":
-		o.roles = append(o.roles, new(rbacv1.ClusterRole))
-		into(last(o.roles))
-		o.global = append(o.global, last(o.roles).ObjectMeta)
-	case "rbac.authorization.k8s.io/v1 ClusterRoleBinding":
-		o.bindings = append(o.bindings, new(rbacv1.ClusterRoleBinding))
-		into(last(o.bindings))
-		o.global = append(o.global, last(o.bindings).ObjectMeta)
-	case "apps/v1 DaemonSet":
-		o.daemonSets = append(o.daemonSets, new(appsv1.DaemonSet))
-		into(last(o.daemonSets))
-		o.namespaced = append(o.namespaced, last(o.daemonSets).ObjectMeta)
-	case "spire.spiffe.io/v1alpha1 ClusterSPIFFEID":
-		o.clusterSPIFFEIDs = append(o.clusterSPIFFEIDs, new(clusterSPIFFEID))
-		into(last(o.clusterSPIFFEIDs))
-		o.global = append(o.global, last(o.clusterSPIFFEIDs).ObjectMeta)
-	default:
-		t.Fatalf("no test knows the kind %s %q", kind.APIVersion, kind.Kind)
-	}
+	scheme.AddKnownTypeWithName(schema.GroupVersionKind{Group: "spire.spiffe.io", Version: "v1alpha1", Kind: "ClusterSPIFFEID"}, new(clusterSPIFFEID))
+	return serializer.NewSerializerWithOptions(serializer.DefaultMetaFactory, scheme, scheme, serializer.SerializerOptions{Yaml: true, Strict: true})
 }
 
-func last[T any](all []T) T { return all[len(all)-1] }
+func (o *objects) add(t *testing.T, object runtime.Object) {
+	t.Helper()
+	switch x := object.(type) {
+	case *corev1.Namespace:
+		o.namespaces, o.global = append(o.namespaces, x), append(o.global, x.ObjectMeta)
+	case *corev1.ServiceAccount:
+		o.serviceAccounts, o.namespaced = append(o.serviceAccounts, x), append(o.namespaced, x.ObjectMeta)
+	case *corev1.ConfigMap:
+		o.configMaps, o.namespaced = append(o.configMaps, x), append(o.namespaced, x.ObjectMeta)
+	case *rbacv1.ClusterRole:
+		o.roles, o.global = append(o.roles, x), append(o.global, x.ObjectMeta)
+	case *rbacv1.ClusterRoleBinding:
+		o.bindings, o.global = append(o.bindings, x), append(o.global, x.ObjectMeta)
+	case *appsv1.DaemonSet:
+		o.daemonSets, o.namespaced = append(o.daemonSets, x), append(o.namespaced, x.ObjectMeta)
+	case *clusterSPIFFEID:
+		o.clusterSPIFFEIDs, o.global = append(o.clusterSPIFFEIDs, x), append(o.global, x.ObjectMeta)
+	default:
+		t.Fatalf("no test knows what to ask of a %T", object)
+	}
+}
 
 var separator = regexp.MustCompile(`(?m)^---$`)
 
@@ -90,7 +79,11 @@ func load(t *testing.T, files ...string) *objects {
 	o := new(objects)
 	for _, file := range files {
 		for _, document := range separator.Split(read(t, dir, file), -1) {
-			o.decode(t, []byte(document))
+			object, _, err := decoder(t).Decode([]byte(document), nil, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			o.add(t, object)
 		}
 	}
 	return o
@@ -212,7 +205,7 @@ func TestTheRoleGrantsOneVerbOnOneResource(t *testing.T) {
 			t.Errorf("%s: -want +got:\n%s", file, diff)
 		}
 	}
-	if !bytes.Contains([]byte(read(t, dir, before133)), []byte("WARNING")) {
+	if !strings.Contains(read(t, dir, before133), "WARNING") {
 		t.Errorf("%s does not warn", before133)
 	}
 }
