@@ -7,7 +7,7 @@ STAMPED := -buildvcs=true -trimpath -ldflags='-s -w'
 .DEFAULT_GOAL := help
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/podseal, static, with its version
 	$(GO) build $(STAMPED) -o bin/podseal ./plugin/podseal
@@ -22,6 +22,15 @@ demo: build ## SPIRE with podseal on an embedded node: two workloads get their i
 e2e: ## a real kubelet, containerd and SPIRE
 	$(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e
 
+e2e-up: ## the cluster of the e2e test for a person: in the background, with a kubeconfig
+	$(GO) run ./test/e2e/keep up
+
+e2e-shell: ## a shell inside that cluster's machine; RUN='podseal doctor' runs that instead
+	@$(GO) run ./test/e2e/keep shell $(RUN)
+
+e2e-down: ## end that cluster
+	$(GO) run ./test/e2e/keep down
+
 bench: build ## podseal and the built-in attestor on the same work, as one table
 	$(GO) run ./test/bench
 
@@ -31,4 +40,4 @@ lint: ## gofmt, vet, staticcheck, errorlint, gosec, govulncheck
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	$(GO) run ./test/fuzz $(or $(FUZZTIME),30s)
 
-.PHONY: help build test demo e2e bench lint fuzz
+.PHONY: help build test demo e2e e2e-up e2e-shell e2e-down bench lint fuzz

@@ -284,6 +284,25 @@ func (k *Cluster) CA() string { return k.pki.path("ca.crt") }
 // Kubeconfig is the file for cluster-admin.
 func (k *Cluster) Kubeconfig() string { return k.pki.path("admin.kubeconfig") }
 
+// KubeconfigFor is a kubeconfig of cluster-admin who finds the API server at
+// another URL, of 127.0.0.1 or localhost.
+func (k *Cluster) KubeconfigFor(url string) ([]byte, error) {
+	config, err := k.pki.kubeconfigFor("admin", url)
+	if err != nil {
+		return nil, err
+	}
+	return clientcmd.Write(config)
+}
+
+// AdminCertificate are the files of cluster-admin's certificate and key, which the
+// kubelet accepts too.
+func (k *Cluster) AdminCertificate() (certificate, key string) {
+	return k.pki.path("admin.crt"), k.pki.path("admin.key")
+}
+
+// Address is where the API server listens.
+func (k *Cluster) Address() string { return apiAddress }
+
 // Kubectl runs kubectl as cluster-admin, with that standard input, and returns its
 // standard output. The error has what it wrote to standard error.
 func (k *Cluster) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {

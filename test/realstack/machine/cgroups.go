@@ -86,30 +86,66 @@ func enterTrees(tree string) error {
 	return nil
 }
 
-// sweep removes the cgroups and folders that killed runs left: those whose process
-// outside is gone. It does what it can; what can't be removed is in nobody's way.
+// sweep removes what killed runs left. It does what it can at once; what can't be
+// removed is in nobody's way.
 func sweep(hierarchies []cgrouptree.Hierarchy) {
-	places := []string{os.TempDir()}
-	for _, h := range hierarchies {
-		places = append(places, h.Mount)
+	for _, l := range leftovers(hierarchies) {
+		_ = l.remove()
 	}
-	for i, place := range places {
-		left, err := filepath.Glob(filepath.Join(place, prefix+"*"))
-		if err != nil {
+}
+
+// Sweep removes the folders and cgroups of machines whose process outside was
+// killed, and returns their paths. It waits a while for machines that are about to end.
+func Sweep() (removed []string, err error) {
+	hierarchies, err := cgrouptree.Hierarchies()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, l := range leftovers(hierarchies) {
+		if err := retry(l.remove); err != nil {
+			errs = append(errs, err)
 			continue
 		}
-		for _, dir := range left {
+		removed = append(removed, l.path)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// leftover is a cgroup or a folder of a machine whose process outside is gone.
+type leftover struct {
+	path     string
+	isCgroup bool
+}
+
+// remove removes it. What is gone already is no error.
+func (l leftover) remove() error {
+	if l.isCgroup {
+		return removeTree(l.path)
+	}
+	return os.RemoveAll(l.path)
+}
+
+// leftovers are the cgroups first: when they are gone, nobody writes to the folder.
+func leftovers(hierarchies []cgrouptree.Hierarchy) []leftover {
+	var found []leftover
+	look := func(place string, isCgroup bool) {
+		paths, err := filepath.Glob(filepath.Join(place, prefix+"*"))
+		if err != nil {
+			return
+		}
+		for _, path := range paths {
 			var pid int
-			if _, err := fmt.Sscanf(filepath.Base(dir), prefix+"%d-", &pid); err != nil || syscall.Kill(pid, 0) == nil {
-				continue
-			}
-			if i == 0 {
-				_ = os.RemoveAll(dir)
-			} else {
-				_ = removeTree(dir)
+			if _, err := fmt.Sscanf(filepath.Base(path), prefix+"%d-", &pid); err == nil && syscall.Kill(pid, 0) != nil {
+				found = append(found, leftover{path, isCgroup})
 			}
 		}
 	}
+	for _, h := range hierarchies {
+		look(h.Mount, true)
+	}
+	look(os.TempDir(), false)
+	return found
 }
 
 func removeTrees(hierarchies []cgrouptree.Hierarchy, tree string) error {

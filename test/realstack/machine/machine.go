@@ -1,4 +1,4 @@
-// Package machine gives a test binary a machine of its own: its own process IDs,
+// Package machine gives a program, mostly a test binary, a machine of its own: its own process IDs,
 // mounts, network (loopback only), host name and cgroup tree, all of them the
 // kernel's namespaces on this machine. A kubelet there can't meet other users of
 // the machine (it ends processes in pod cgroups that it doesn't know), no port is
@@ -10,6 +10,9 @@
 // A test package uses it like this; m.Run is called inside:
 //
 //	func TestMain(m *testing.M) { os.Exit(machine.Main(m.Run, prepare)) }
+//
+// Any other program does the same in its main function. It is started again inside
+// with the same arguments, and must come to Main before it does anything else.
 package machine
 
 import (
@@ -45,11 +48,13 @@ const (
 
 // Prepare is called before the machine starts, outside of it: there the network
 // is, and so what has to be fetched or built. dir is the machine's Dir; what
-// Prepare returns is added to the tests' environment.
+// Prepare returns is added to the environment inside. When ctx is done, everything
+// is taken down.
 type Prepare func(ctx context.Context, dir string) (env []string, err error)
 
-// Main runs the test binary's tests in a machine of their own. Without root there
-// is no such machine, and each test says so through Require.
+// Main calls run in a machine of its own and returns, outside, the exit status.
+// Without root there is no such machine: it calls run here, and each test says so
+// through Require.
 func Main(run func() int, prepare Prepare) int {
 	switch os.Getenv(roleVar) {
 	case roleTest:
