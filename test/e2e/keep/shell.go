@@ -45,6 +45,5 @@ func shell(f folder, argv []string) error {
 	cmd.Dir = r.Machine
 	cmd.Env = append(os.Environ(), r.Env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd.Run()
 }
