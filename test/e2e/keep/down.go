@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -20,29 +19,20 @@ func down(ctx context.Context, f folder) error {
 	if err != nil {
 		return err
 	}
-	if keeper == 0 {
-		if err := errors.Join(sweep(os.Stdout), f.clear()); err != nil {
+	said := "the cluster is not up"
+	if keeper != 0 {
+		if err := f.end(ctx, keeper); err != nil {
 			return err
 		}
-		fmt.Println("the cluster is not up")
-		return nil
+		said = "the cluster is down; nothing of it is left but its log: " + f.log()
 	}
-	r, err := f.running(keeper)
-	if err != nil {
+	if err := f.hold(); err != nil { // somebody starts it just now
 		return err
 	}
-	if err := f.end(ctx, keeper); err != nil {
+	if err := f.tidy(os.Stdout); err != nil {
 		return err
 	}
-	if err := errors.Join(sweep(os.Stdout), f.clear()); err != nil {
-		return err
-	}
-	if r != nil {
-		if _, err := os.Lstat(r.Machine); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s is left; %s says why", r.Machine, f.log())
-		}
-	}
-	fmt.Println("the cluster is down; nothing of it is left but its log:", f.log())
+	fmt.Println(said)
 	return nil
 }
 

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/podseal/podseal/test/realstack/machine"
 )
 
 // folder is where a person finds what is kept: the kubeconfig, the log, the lock,
@@ -91,7 +94,8 @@ func (f folder) holder() (pid int, err error) {
 type record struct {
 	// Keeper is the process that holds the lock; a record of another is an old one.
 	Keeper int `json:"keeper"`
-	// Inside is the machine's process that started the stack, as seen from outside.
+	// Inside is the machine's process that started the stack, as seen from outside;
+	// 0 before all is up.
 	Inside int `json:"inside"`
 	// Machine is the machine's folder.
 	Machine string `json:"machine"`
@@ -103,16 +107,32 @@ type record struct {
 func (f folder) running(keeper int) (*record, error) {
 	var r record
 	err := readJSON(f.recorded(), &r)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && r.Keeper != keeper {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (r.Keeper != keeper || r.Inside == 0) {
 		return nil, nil
 	}
 	return &r, err
 }
 
-// clear removes what is of use only as long as something runs. The log stays.
-func (f folder) clear() error {
+// tidy removes what an earlier keeper left, and says so. The log stays. The lock
+// must be held, so that what is recorded here is nobody's any more.
+func (f folder) tidy(out io.Writer) error {
+	var old record
+	err := readJSON(f.recorded(), &old)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		left, err := machine.Remove(old.Machine)
+		if err != nil {
+			return fmt.Errorf("what %s tells of: %w", f.recorded(), err)
+		}
+		if left {
+			fmt.Fprintf(out, "removed what a killed run left: %s and its cgroups\n", old.Machine)
+		}
+	}
 	var errs []error
-	for _, path := range []string{f.recorded(), f.kubeconfig()} {
+	for _, path := range []string{f.kubeconfig(), f.recorded()} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -148,11 +148,14 @@ func TestARecordIsItsKeepersOnly(t *testing.T) {
 	if diff := cmp.Diff(want, r, cmp.AllowUnexported(record{})); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	if err := errors.Join(f.clear(), f.clear()); err != nil {
-		t.Error(err)
+	if err := writeJSON(f.recorded(), &record{Keeper: 7, Machine: "/tmp/m"}); err != nil {
+		t.Fatal(err)
 	}
 	if r, err := f.running(7); r != nil || err != nil {
-		t.Errorf("after clear: %v, %v", r, err)
+		t.Errorf("before all is up: %v, %v", r, err)
+	}
+	if err := f.tidy(t.Output()); err == nil {
+		t.Error("a folder that is no machine's is to be removed, and that is no error")
 	}
 }
 

@@ -27,7 +27,10 @@ func (k keeper) prepare(ctx context.Context, dir string) ([]string, error) {
 	if err := k.folder.hold(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(k.folder.clear(), k.toLog()); err != nil {
+	if err := k.folder.tidy(os.Stderr); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(writeJSON(k.folder.recorded(), record{Keeper: os.Getpid(), Machine: dir}), k.toLog()); err != nil {
 		return nil, err
 	}
 	env, err := stack.Prepare(ctx, dir)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/test/realstack"
-	"github.com/podseal/podseal/test/realstack/machine"
 )
 
 var errInterrupted = errors.New("interrupted; everything was taken down")
@@ -38,7 +37,7 @@ func up(ctx context.Context, stop func(), f folder) error {
 		fmt.Fprintln(os.Stderr, "interrupted; taking everything down")
 		_ = k.cmd.Process.Signal(syscall.SIGTERM)
 		<-k.ended
-		return errors.Join(errInterrupted, sweep(io.Discard), f.clear())
+		return errors.Join(errInterrupted, f.tidyIfFree())
 	case err == nil:
 		fmt.Print(greeting(f, r, false))
 		return nil
@@ -46,7 +45,16 @@ func up(ctx context.Context, stop func(), f folder) error {
 	if pid, held := f.holder(); held == nil && pid != 0 {
 		return attend(ctx, f, pid) // who was faster
 	}
-	return errors.Join(err, sweep(io.Discard), f.clear())
+	return errors.Join(err, f.tidyIfFree())
+}
+
+// tidyIfFree removes what a keeper left that was killed, unless there is another.
+func (f folder) tidyIfFree() error {
+	err := f.hold()
+	if errors.Is(err, errHeld) {
+		return nil
+	}
+	return errors.Join(err, f.tidy(io.Discard))
 }
 
 // attend waits for a stack that somebody else started.
@@ -147,13 +155,4 @@ func (k *child) follow(ctx context.Context, out io.Writer) (*record, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-}
-
-// sweep removes what killed runs left, and says so.
-func sweep(out io.Writer) error {
-	removed, err := machine.Sweep()
-	for _, path := range removed {
-		fmt.Fprintf(out, "removed what a killed run left: %s\n", path)
-	}
-	return err
 }

@@ -1,11 +1,14 @@
 package machine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -86,66 +89,56 @@ func enterTrees(tree string) error {
 	return nil
 }
 
-// sweep removes what killed runs left. It does what it can at once; what can't be
-// removed is in nobody's way.
+// sweep removes the cgroups and folders that killed runs left: those whose process
+// outside is gone. It does what it can; what can't be removed is in nobody's way.
 func sweep(hierarchies []cgrouptree.Hierarchy) {
-	for _, l := range leftovers(hierarchies) {
-		_ = l.remove()
+	places := []string{os.TempDir()}
+	for _, h := range hierarchies {
+		places = append(places, h.Mount)
 	}
-}
-
-// Sweep removes the folders and cgroups of machines whose process outside was
-// killed, and returns their paths. It waits a while for machines that are about to end.
-func Sweep() (removed []string, err error) {
-	hierarchies, err := cgrouptree.Hierarchies()
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, l := range leftovers(hierarchies) {
-		if err := retry(l.remove); err != nil {
-			errs = append(errs, err)
+	for i, place := range places {
+		left, err := filepath.Glob(filepath.Join(place, prefix+"*"))
+		if err != nil {
 			continue
 		}
-		removed = append(removed, l.path)
-	}
-	return removed, errors.Join(errs...)
-}
-
-// leftover is a cgroup or a folder of a machine whose process outside is gone.
-type leftover struct {
-	path     string
-	isCgroup bool
-}
-
-// remove removes it. What is gone already is no error.
-func (l leftover) remove() error {
-	if l.isCgroup {
-		return removeTree(l.path)
-	}
-	return os.RemoveAll(l.path)
-}
-
-// leftovers are the cgroups first: when they are gone, nobody writes to the folder.
-func leftovers(hierarchies []cgrouptree.Hierarchy) []leftover {
-	var found []leftover
-	look := func(place string, isCgroup bool) {
-		paths, err := filepath.Glob(filepath.Join(place, prefix+"*"))
-		if err != nil {
-			return
-		}
-		for _, path := range paths {
+		for _, dir := range left {
 			var pid int
-			if _, err := fmt.Sscanf(filepath.Base(path), prefix+"%d-", &pid); err == nil && syscall.Kill(pid, 0) != nil {
-				found = append(found, leftover{path, isCgroup})
+			if _, err := fmt.Sscanf(filepath.Base(dir), prefix+"%d-", &pid); err != nil || !hasEnded(pid) {
+				continue
+			}
+			if i == 0 {
+				_ = os.RemoveAll(dir)
+			} else {
+				_ = removeTree(dir)
 			}
 		}
 	}
-	for _, h := range hierarchies {
-		look(h.Mount, true)
+}
+
+// hasEnded is true also for a process that nobody has waited for yet.
+func hasEnded(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 	}
-	look(os.TempDir(), false)
-	return found
+	// 42 (the name, which may have anything in it) S 1 ..., proc_pid_stat(5)
+	state := stat[bytes.LastIndexByte(stat, ')')+1:]
+	return bytes.HasPrefix(state, []byte(" Z")) || bytes.HasPrefix(state, []byte(" X"))
+}
+
+// Remove removes what is left of one machine, whose process outside is gone. It
+// reports whether there was anything.
+func Remove(dir string) (left bool, err error) {
+	if !strings.HasPrefix(filepath.Base(dir), prefix) {
+		return false, fmt.Errorf("%s is no machine's folder", dir)
+	}
+	hierarchies, err := cgrouptree.Hierarchies()
+	if err != nil {
+		return false, err
+	}
+	tree := filepath.Base(dir)
+	left = exists(dir) || slices.ContainsFunc(hierarchies, func(h cgrouptree.Hierarchy) bool { return exists(filepath.Join(h.Mount, tree)) })
+	return left, errors.Join(removeTrees(hierarchies, tree), retry(func() error { return os.RemoveAll(dir) }))
 }
 
 func removeTrees(hierarchies []cgrouptree.Hierarchy, tree string) error {
