@@ -210,6 +210,21 @@ func TestAnInterruptedUpTakesEverythingDown(t *testing.T) {
 	k.nothingIsLeft(t, keeper)
 }
 
+func TestAnUpThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
+	k := newKept(t)
+	ctx, cancel := context.WithTimeout(t.Context(), upLimit)
+	defer cancel()
+	up := k.command(ctx, "up")
+	up.Env = append(os.Environ(), "GOFLAGS=-no-such-flag") // no podseal can be built
+	out, err := up.CombinedOutput()
+	t.Logf("up:\n%s", out)
+	if err == nil || up.ProcessState.ExitCode() != 1 {
+		t.Errorf("up: %v", err)
+	}
+	check(t, "up", string(out), "-no-such-flag", "it did not come up", k.folder.log())
+	k.nothingIsLeft(t, -1)
+}
+
 func TestWhatAKilledKeeperLeavesIsRemoved(t *testing.T) {
 	k := newKept(t)
 	up, keeper := k.begin(t)

@@ -19,7 +19,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -50,9 +49,6 @@ func report(err error) int {
 	}
 	if code, ok := errors.AsType[exitError](err); ok {
 		return int(code)
-	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
-		return exit.ExitCode() // what ran in the shell has said why
 	}
 	fmt.Fprintln(os.Stderr, "e2e:", err)
 	if errors.Is(err, errInterrupted) {

@@ -45,5 +45,9 @@ func shell(f folder, argv []string) error {
 	cmd.Dir = r.Machine
 	cmd.Env = append(os.Environ(), r.Env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
+	err = cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+		return exitError(exit.ExitCode()) // it has said why
+	}
+	return err
 }

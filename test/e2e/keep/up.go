@@ -119,9 +119,7 @@ func start(f folder) (*child, error) {
 		k.err = guard.Do(cmd.Wait)
 	}()
 	// The keeper writes nothing here: this ends when its output is the log, or with it.
-	if _, err := io.Copy(io.Discard, reader); err != nil {
-		return k, err
-	}
+	_, _ = io.Copy(io.Discard, reader)
 	k.log, err = os.Open(f.log())
 	if err != nil {
 		<-k.ended
