@@ -10,6 +10,9 @@
 package e2e_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"testing"
 
@@ -17,4 +20,37 @@ import (
 	"github.com/podseal/podseal/test/realstack/machine"
 )
 
-func TestMain(m *testing.M) { os.Exit(machine.Main(m.Run, stack.Prepare)) }
+func TestMain(m *testing.M) {
+	os.Exit(machine.Main(func() int { return inMachine(m) }, stack.Prepare))
+}
+
+// inMachine runs the tests beside the one cluster that they share.
+func inMachine(m *testing.M) (code int) {
+	if machine.Dir() == "" {
+		return m.Run() // each test says what is missing
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w, err := newWorld(ctx)
+	defer func() {
+		if err := errors.Join(err, w.stop()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}()
+	if err != nil {
+		return 1
+	}
+	shared = w
+	return m.Run()
+}
+
+// shared is the world of all tests.
+var shared *world
+
+// inWorld stops the test where there is none.
+func inWorld(t *testing.T) *world {
+	t.Helper()
+	machine.Require(t)
+	return shared
+}

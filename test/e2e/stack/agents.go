@@ -97,7 +97,8 @@ func replace(text string, words map[string]string) (string, error) {
 
 // Variant says how an agent differs from the example's.
 type Variant struct {
-	// Name is the DaemonSet's and that of its folder of sockets.
+	// Name is the DaemonSet's and that of its folder of sockets; one of Start's
+	// variants.
 	Name string
 	// Port is where it answers probes: the agents share the node's network.
 	Port int
@@ -116,6 +117,9 @@ func (s *Stack) InstallVariant(ctx context.Context, v Variant) (*Agent, error) {
 	}
 	conf, err := s.configure(strings.ReplaceAll(config.Data["agent.conf"], "9982", fmt.Sprint(v.Port)))
 	if err != nil {
+		return nil, err
+	}
+	if conf, err = replace(conf, map[string]string{`cluster = "` + psatCluster + `"`: `cluster = "` + v.Name + `"`}); err != nil {
 		return nil, err
 	}
 	if conf, err = replace(conf, v.Conf); err != nil {
@@ -191,20 +195,20 @@ func (s *Stack) ready(ctx context.Context, a *Agent) (*Agent, error) {
 // Pod is the agent's.
 func (a *Agent) Pod() *corev1.Pod { return a.pod }
 
-// Records is the agent's log so far.
-func (a *Agent) Records() ([]spirestack.Record, error) {
+// Log is the agent's log so far.
+func (a *Agent) Log() ([]byte, error) {
 	lines, err := a.stack.Node.Output(a.pod, a.pod.Spec.Containers[0].Name)
 	if err != nil {
 		return nil, err
 	}
-	return spirestack.ReadLog([]byte(strings.Join(lines, "\n") + "\n")), nil
+	return []byte(strings.Join(lines, "\n") + "\n"), nil
 }
 
 // Attested is what the agent's attestors said of a process; see spirestack.Attested.
 func (a *Agent) Attested(pid int) ([][]string, error) {
-	records, err := a.Records()
+	log, err := a.Log()
 	if err != nil {
 		return nil, err
 	}
-	return spirestack.Attested(records, pid)
+	return spirestack.Attested(log, pid)
 }

@@ -29,7 +29,7 @@ const (
 
 	agentImage   = "ghcr.io/spiffe/spire-agent:1.15.3"
 	podsealImage = "ghcr.io/podseal/podseal:0.1.0"
-	psatCluster  = "example"
+	psatCluster  = "example" // what agent.conf calls the cluster
 	serverName   = "spire-server"
 	serverPort   = 8081
 )
@@ -42,7 +42,8 @@ type Stack struct {
 }
 
 // Start starts the cluster and the SPIRE server. Progress takes a line for each part.
-func Start(ctx context.Context, progress io.Writer) (_ *Stack, err error) {
+// The variants are the names of other agents that are to be installed.
+func Start(ctx context.Context, progress io.Writer, variants ...string) (_ *Stack, err error) {
 	s := &Stack{}
 	defer func() {
 		if err != nil {
@@ -50,7 +51,7 @@ func Start(ctx context.Context, progress io.Writer) (_ *Stack, err error) {
 		}
 	}()
 	// By this name the agents of the examples find the server.
-	hosts := fmt.Sprintf("127.0.0.1 localhost %s %s\n", machine.HostName, serverName)
+	hosts := fmt.Sprintf("127.0.0.1 localhost %s\n%s %s\n", serverName, machine.Address, machine.HostName)
 	if err := os.WriteFile("/etc/hosts", []byte(hosts), 0o644); err != nil {
 		return nil, err
 	}
@@ -58,6 +59,7 @@ func Start(ctx context.Context, progress io.Writer) (_ *Stack, err error) {
 		Tool:     Tool,
 		Dir:      filepath.Join(machine.Dir(), "cluster"),
 		NodeName: machine.HostName,
+		Address:  machine.Address,
 		Pause:    image.Of("registry.k8s.io/pause:3.10", Program("pause")),
 		Images: []image.Image{
 			image.Of(WorkloadImage, Program("workload")),
@@ -78,9 +80,10 @@ func Start(ctx context.Context, progress io.Writer) (_ *Stack, err error) {
 		Dir:    dir,
 		Port:   serverPort,
 		Cluster: &spirestack.Cluster{
-			Name:            psatCluster,
-			Kubeconfig:      s.Kubeconfig(),
-			ServiceAccounts: []string{Namespace + ":" + ServiceAccount},
+			Names:          append([]string{psatCluster}, variants...),
+			Kubeconfig:     s.Kubeconfig(),
+			Namespace:      Namespace,
+			ServiceAccount: ServiceAccount,
 		},
 	})
 	return s, err

@@ -5,7 +5,7 @@
 //	{"asked":"2026-01-02T03:04:05.1Z","socket":"/run/spire/sockets/agent.sock","id":"spiffe://example.org/pay/api"}
 //	{"asked":"2026-01-02T03:04:05.2Z","socket":"/run/spire/sockets/agent.sock","code":"PermissionDenied","reason":"..."}
 //
-// Without arguments it ends at once.
+// Without sockets it waits for its end.
 package main
 
 import (
@@ -32,8 +32,9 @@ type answer struct {
 }
 
 var (
-	once = flag.Bool("once", false, "end with 0 when each socket gave an SVID once")
-	stay = flag.Bool("stay", false, "go on after SIGTERM")
+	once  = flag.Bool("once", false, "end when each socket gave an SVID once")
+	tries = flag.Int("tries", 0, "end when each socket gave so many answers; 0 is never")
+	stay  = flag.Bool("stay", false, "go on after SIGTERM")
 	// What a test finds the process by, as everybody may read a command line.
 	_ = flag.String("name", "", "a name, which changes nothing")
 )
@@ -55,17 +56,20 @@ func main() {
 		all.Go(func() { askAll(ctx, socket, out) })
 	}
 	all.Wait()
+	if flag.NArg() == 0 {
+		<-ctx.Done()
+	}
 }
 
 func askAll(ctx context.Context, socket string, out *output) {
-	for ctx.Err() == nil {
+	for try := 1; ctx.Err() == nil; try++ {
 		a := ask(ctx, socket)
 		out.write(a)
-		if *once && a.ID != "" {
+		if *once && a.ID != "" || try == *tries {
 			return
 		}
 		select {
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(time.Second):
 		case <-ctx.Done():
 		}
 	}

@@ -44,8 +44,8 @@ type Config struct {
 	Tool func(name string) string
 	// Dir is a folder that does not exist yet, with a short path.
 	Dir string
-	// NodeName is the node's, which resolves to the machine's loopback address.
-	NodeName string
+	// NodeName is the node's, which resolves to its address.
+	NodeName, Address string
 	// Pause is what holds a pod's namespaces.
 	Pause image.Image
 	// Images are in the registry when the cluster is there.
@@ -90,7 +90,7 @@ func Start(ctx context.Context, c Config) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	if err := k.pki.make(c.NodeName); err != nil {
+	if err := k.pki.make(c.NodeName, c.Address); err != nil {
 		return nil, err
 	}
 	for _, part := range []struct {
@@ -158,8 +158,8 @@ func (k *Cluster) StartAPIServer(ctx context.Context) (err error) {
 		"--etcd-cafile", k.pki.path("ca.crt"),
 		"--etcd-certfile", k.pki.path("admin.crt"), "--etcd-keyfile", k.pki.path("admin.key"),
 		"--bind-address", "127.0.0.1", "--secure-port", "6443",
-		// There is loopback only, and nobody reaches the API server as a service.
-		"--advertise-address", "192.0.2.1", "--endpoint-reconciler-type", "none",
+		// Nobody reaches the API server as a service.
+		"--advertise-address", k.config.Address, "--endpoint-reconciler-type", "none",
 		"--tls-cert-file", k.pki.path("apiserver.crt"), "--tls-private-key-file", k.pki.path("apiserver.key"),
 		"--client-ca-file", k.pki.path("ca.crt"),
 		"--kubelet-certificate-authority", k.pki.path("ca.crt"),
@@ -236,6 +236,7 @@ func (k *Cluster) startNode(ctx context.Context) (err error) {
 		CNI:                filepath.Dir(k.config.Tool("ptp")),
 		Dir:                k.file("node"),
 		Name:               k.config.NodeName,
+		Address:            k.config.Address,
 		Kubeconfig:         k.pki.path("node.kubeconfig"),
 		CA:                 k.pki.path("ca.crt"),
 		ServingCertificate: k.pki.path("kubelet.crt"),

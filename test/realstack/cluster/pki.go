@@ -20,7 +20,7 @@ import (
 // server is who listens for others, and by which names.
 var servers = map[string][]string{
 	"apiserver": {"127.0.0.1", "localhost", "kubernetes.default.svc"},
-	"kubelet":   {"127.0.0.1"}, // and the node's name
+	"kubelet":   nil, // the node's name and address
 	"etcd":      {"127.0.0.1"},
 }
 
@@ -42,8 +42,8 @@ type pki struct {
 
 func (p pki) path(name string) string { return filepath.Join(p.dir, name) }
 
-// make makes all of it, for a node of that name.
-func (p pki) make(nodeName string) error {
+// make makes all of it, for a node of that name and address.
+func (p pki) make(nodeName, address string) error {
 	if err := os.Mkdir(p.dir, 0o755); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (p pki) make(nodeName string) error {
 	}
 	for name, names := range servers {
 		if name == "kubelet" {
-			names = append(names[:len(names):len(names)], nodeName)
+			names = []string{address, nodeName}
 		}
 		// etcd's members are clients of each other with their server's certificate.
 		if err := p.issue(ca, name, kubelettest.Leaf{CommonName: names[len(names)-1], Names: names}); err != nil {

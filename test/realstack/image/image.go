@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -131,15 +133,25 @@ func (i Image) Push(ctx context.Context, address string) (digest string, err err
 	return hash.String(), err
 }
 
-// Archive writes the image in the form that `docker save` has.
+// Archive writes the image as an OCI layout in a tar archive, in the way that
+// containerd imports with the image's name.
 func (i Image) Archive(w io.Writer) error {
-	reference, err := name.NewTag(i.Name)
-	if err != nil {
-		return err
-	}
 	made, err := i.build()
 	if err != nil {
 		return fmt.Errorf("image %s: %w", i.Name, err)
 	}
-	return tarball.Write(reference, made, w)
+	dir, err := os.MkdirTemp("", "podseal-image-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	written, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return err
+	}
+	if err := written.AppendImage(made, layout.WithAnnotations(map[string]string{"io.containerd.image.name": i.Name})); err != nil {
+		return fmt.Errorf("image %s: %w", i.Name, err)
+	}
+	archive := tar.NewWriter(w)
+	return errors.Join(archive.AddFS(os.DirFS(dir)), archive.Close())
 }

@@ -85,7 +85,7 @@ func TestAnArchiveHasTheName(t *testing.T) {
 	if err := image.Of("registry.test/app:1", program(t)).Archive(&archive); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(archive.Bytes(), []byte(`"registry.test/app:1"`)) {
+	if !bytes.Contains(archive.Bytes(), []byte(`"io.containerd.image.name": "registry.test/app:1"`)) {
 		t.Error("the archive does not name the image")
 	}
 }

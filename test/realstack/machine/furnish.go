@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ func furnish() error {
 	if err := unix.Sethostname([]byte(HostName)); err != nil {
 		return fmt.Errorf("host name: %w", err)
 	}
-	if err := loopbackUp(); err != nil {
+	if err := loopback(); err != nil {
 		return fmt.Errorf("loopback: %w", err)
 	}
 	for _, dir := range private {
@@ -44,7 +45,7 @@ func furnish() error {
 	if err := layer(); err != nil {
 		return err
 	}
-	if err := os.WriteFile("/etc/hosts", []byte("127.0.0.1 localhost "+HostName+"\n"), 0o644); err != nil {
+	if err := os.WriteFile("/etc/hosts", []byte("127.0.0.1 localhost\n"+Address+" "+HostName+"\n"), 0o644); err != nil {
 		return err
 	}
 	for _, name := range tunables {
@@ -102,17 +103,28 @@ func cover(path, content string) error {
 	return nil
 }
 
-// loopbackUp is all the network there is.
-func loopbackUp() error {
+// loopback is all the network there is. It has a second address, because a
+// node's may not be one of 127.0.0.0/8.
+func loopback() error {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(socket)
-	request, err := unix.NewIfreq("lo")
+	up, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err
 	}
-	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
+	up.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	second, err := unix.NewIfreq("lo:1")
+	if err != nil {
+		return err
+	}
+	if err := second.SetInet4Addr(net.ParseIP(Address).To4()); err != nil {
+		return err
+	}
+	return errors.Join(
+		unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, up),
+		unix.IoctlIfreq(socket, unix.SIOCSIFADDR, second),
+	)
 }

@@ -85,8 +85,11 @@ func Require(t testing.TB) {
 	testenv.Require(t, os.Getenv(roleVar) == roleTest, "needs root for a machine of its own (namespaces and cgroups)")
 }
 
-// HostName is the machine's name; it resolves to 127.0.0.1 there.
+// HostName is the machine's name; it resolves to Address there.
 const HostName = "podseal-node"
+
+// Address is the machine's own (RFC 5737, section 3: nobody else has it).
+const Address = "192.0.2.1"
 
 // Dir is a folder with a short path, on disk, that is removed with the machine.
 func Dir() string { return os.Getenv(dirVar) }

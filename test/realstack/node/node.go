@@ -30,8 +30,9 @@ type Config struct {
 	Kubelet, Containerd, Shim, Ctr, CNI string
 	// Dir is an empty folder.
 	Dir string
-	// Name is the node's name, which resolves to the machine's loopback address.
-	Name string
+	// Name is the node's name, which resolves to its Address, an IPv4 address of
+	// this machine that is not of 127.0.0.0/8.
+	Name, Address string
 	// Kubeconfig is the kubelet's way to the API server.
 	Kubeconfig string
 	// CA signed the kubelet's serving certificate and its clients'.
@@ -84,7 +85,6 @@ func (n *Node) StartKubelet(ctx context.Context) (err error) {
 		"kind":                     "KubeletConfiguration",
 		"staticPodPath":            n.file("manifests"),
 		"fileCheckFrequency":       "1s",
-		"address":                  "127.0.0.1",
 		"port":                     Port,
 		"tlsCertFile":              n.config.ServingCertificate,
 		"tlsPrivateKeyFile":        n.config.ServingKey,
@@ -108,6 +108,8 @@ func (n *Node) StartKubelet(ctx context.Context) (err error) {
 		// A full disk is not what is tried here.
 		"evictionHard":                map[string]string{"memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%"},
 		"imageGCHighThresholdPercent": 100,
+		// Tests read whole logs.
+		"containerLogMaxSize": "1Gi",
 		// A pod that fails is tried again soon.
 		"crashLoopBackOff": map[string]any{"maxContainerRestartPeriod": "1s"},
 	}
@@ -127,7 +129,7 @@ func (n *Node) StartKubelet(ctx context.Context) (err error) {
 			"--root-dir", n.file("kubelet"),
 			"--cert-dir", n.file("kubelet"),
 			"--hostname-override", n.config.Name,
-			"--node-ip", "127.0.0.1",
+			"--node-ip", n.config.Address,
 		},
 		Log: n.file("kubelet.log"),
 	})
@@ -188,7 +190,7 @@ func (n *Node) manifest(pod *corev1.Pod) string {
 
 // Pods asks the kubelet for its pods.
 func (n *Node) Pods(ctx context.Context) ([]corev1.Pod, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/pods", Port), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://%s:%d/pods", n.config.Address, Port), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -75,32 +75,38 @@ func (a *Agent) Await(ctx context.Context, from int, match func(Record) bool) (R
 	return found, err
 }
 
-// Attested is what the agent's attestors said of a process, most recent
-// call last: one list of "type:value" for each time that it was attested. The
-// agent lists all of its attestors' selectors, podseal's among them.
+// Attested is what the agent's attestors said of a process: one list of
+// "type:value" for each time that it was attested, in that order. The agent lists
+// all of its attestors' selectors, podseal's among them.
 func (a *Agent) Attested(pid int) ([][]string, error) {
-	records, err := a.Records()
+	log, err := a.process.Log()
 	if err != nil {
 		return nil, err
 	}
-	return Attested(records, pid)
+	return Attested(log, pid)
 }
 
-// Attested is Agent.Attested of some records.
-func Attested(records []Record, pid int) ([][]string, error) {
+// Attested is Agent.Attested of a log, wherever it was kept.
+func Attested(log []byte, pid int) ([][]string, error) {
+	const attested = "PID attested to have selectors"
 	var calls [][]string
-	for _, r := range records {
-		if r.Message != "PID attested to have selectors" || r.Text("pid") != fmt.Sprint(pid) {
-			continue
+	for line := range bytes.Lines(log) {
+		if !bytes.Contains(line, []byte(attested)) || !bytes.HasSuffix(line, []byte("\n")) {
+			continue // the log is long, and reading JSON is slow
 		}
-		var line struct {
+		var record struct {
+			Message   string `json:"msg"`
+			PID       int
 			Selectors []struct{ Type, Value string }
 		}
-		if err := json.Unmarshal([]byte(r.Line), &line); err != nil {
-			return nil, err
+		if err := json.Unmarshal(line, &record); err != nil {
+			return nil, fmt.Errorf("the agent's log: %w: %q", err, line)
+		}
+		if record.Message != attested || record.PID != pid {
+			continue
 		}
 		selectors := []string{}
-		for _, s := range line.Selectors {
+		for _, s := range record.Selectors {
 			selectors = append(selectors, s.Type+":"+s.Value)
 		}
 		calls = append(calls, selectors)

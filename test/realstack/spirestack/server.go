@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/podseal/podseal/test/realstack/proc"
@@ -45,12 +44,14 @@ type ServerConfig struct {
 // Cluster is the Kubernetes cluster whose agents the server attests by their
 // projected service account tokens (NodeAttestor "k8s_psat").
 type Cluster struct {
-	// Name is what the agents' configuration calls it.
-	Name string
+	// Names are what the agents' configurations call it. To the server the agent of
+	// a node is one, and the last to come, so agents that share a node need a name
+	// each.
+	Names []string
 	// Kubeconfig is the server's way to review tokens.
 	Kubeconfig string
-	// ServiceAccounts are the agents', as namespace:name.
-	ServiceAccounts []string
+	// Namespace and ServiceAccount are the agents'.
+	Namespace, ServiceAccount string
 }
 
 // Server is a running spire-server.
@@ -114,24 +115,28 @@ func StartServer(ctx context.Context, c ServerConfig) (_ *Server, err error) {
 		return s, nil
 	}
 	// All agents of the cluster are one node to the entries.
-	_, err = s.command(ctx, "entry", "create", "-node", "-spiffeID", s.ParentID(), "-selector", "k8s_psat:cluster:"+c.Cluster.Name)
+	_, err = s.command(ctx, "entry", "create", "-node", "-spiffeID", s.ParentID(), "-selector", "k8s_psat:agent_ns:"+c.Cluster.Namespace)
 	return s, err
 }
 
 func (s *Server) hcl() string {
 	psat := ""
 	if c := s.config.Cluster; c != nil {
+		clusters := ""
+		for _, name := range c.Names {
+			clusters += fmt.Sprintf(`        %q = {
+          service_account_allow_list = [%q]
+          kube_config_file           = %q
+        }
+`, name, c.Namespace+":"+c.ServiceAccount, c.Kubeconfig)
+		}
 		psat = fmt.Sprintf(`  NodeAttestor "k8s_psat" {
     plugin_data {
       clusters = {
-        %q = {
-          service_account_allow_list = [%s]
-          kube_config_file           = %q
-        }
-      }
+%s      }
     }
   }
-`, c.Name, quoted(c.ServiceAccounts), c.Kubeconfig)
+`, clusters)
 	}
 	return fmt.Sprintf(`server {
   bind_address = "127.0.0.1"
@@ -160,15 +165,6 @@ plugins {
   }
 }
 `, s.port, s.Socket(), s.config.TrustDomain, s.config.Dir, filepath.Join(s.config.Dir, "server.sqlite3"), psat)
-}
-
-// quoted is a list's content in HCL.
-func quoted(values []string) string {
-	list := make([]string, len(values))
-	for i, v := range values {
-		list[i] = strconv.Quote(v)
-	}
-	return strings.Join(list, ", ")
 }
 
 // Socket is the path of the server's admin API.
