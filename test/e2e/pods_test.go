@@ -176,7 +176,8 @@ func findProcess(name string) (int, error) {
 		if err != nil {
 			continue // it ended
 		}
-		if strings.Contains(string(text), "workload\x00-name\x00"+name+"\x00") && !strings.HasPrefix(string(text), "/within") {
+		program, args, _ := strings.Cut(string(text), "\x00")
+		if filepath.Base(program) == "workload" && strings.Contains(args, "-name\x00"+name+"\x00") {
 			return strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		}
 	}

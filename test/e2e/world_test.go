@@ -58,8 +58,8 @@ const (
 var sockets = []string{podsealSocket, builtInSocket, privateSocket, hostSocket}
 
 const (
-	beside        = "beside" // the workload in an agent's own pod
-	privateImage  = "ghcr.io/podseal/agent-within:1"
+	beside        = "beside"                         // the workload in an agent's own pod
+	privateImage  = "ghcr.io/podseal/agent-within:1" // which has /within and /workload
 	importedImage = "registry.test/imported:1"
 )
 
@@ -77,7 +77,7 @@ func newWorld(ctx context.Context) (w *world, err error) {
 	}
 	if _, err = w.Push(ctx, image.Image{
 		Name: privateImage, Entrypoint: []string{"/within"},
-		Files: map[string]string{"/opt/spire/bin/spire-agent": stack.Tool("spire-agent"), "/within": stack.Program("within")},
+		Files: map[string]string{"/opt/spire/bin/spire-agent": stack.Tool("spire-agent"), "/within": stack.Program("within"), "/workload": stack.Program("workload")},
 	}); err != nil {
 		return w, err
 	}

@@ -2,14 +2,20 @@
 // it, as that program's own process ID if it can:
 //
 //	within cgroup-namespace PROGRAM [ARGUMENT...]
-//	within forged-mounts FOLDER PROGRAM [ARGUMENT...]
+//	within forged-mounts FOLDER PATH PROGRAM [ARGUMENT...]
 //	within cgroup PATH UID PROGRAM [ARGUMENT...]
+//	within made-cgroup PARENT PATH PROGRAM [ARGUMENT...]
 //
 // cgroup-namespace makes a cgroup namespace whose root is the process's own
-// cgroup, as container runtimes do on cgroup v2. forged-mounts is what any user
-// may do who wants to be taken for somebody else: in a user namespace of his own
-// he mounts the cgroups of another pod, FOLDER/<hierarchy>, over his own. cgroup
-// moves the process into a cgroup in every hierarchy, and becomes that user.
+// cgroup, as container runtimes do on cgroup v2. cgroup has root move the process
+// into a cgroup in every hierarchy, and become that user.
+//
+// The others need no rights but those that a workload may have. forged-mounts is
+// what any user may do who wants to be taken for somebody else: in a user namespace
+// of his own, as a child process, he mounts the cgroup PATH of each hierarchy below
+// FOLDER over the place where he is expected to see his own. made-cgroup makes the
+// cgroup PATH below PARENT, which he was given, and enters it, in every hierarchy
+// that lets him.
 package main
 
 import (
@@ -20,6 +26,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,19 +53,24 @@ func run(args []string) error {
 			return fmt.Errorf("cgroup namespace: %w", err)
 		}
 		return become(args)
-	case verb == "forged-mounts" && len(args) > 1:
+	case verb == "forged-mounts" && len(args) > 2:
 		return forge(args)
-	case verb == "mount" && len(args) > 1: // what forge runs
-		if err := mount(args[0]); err != nil {
+	case verb == "mount" && len(args) > 2: // what forge runs
+		if err := mount(args[0], args[1]); err != nil {
 			return err
 		}
-		return become(args[1:])
+		return become(args[2:])
 	case verb == "cgroup" && len(args) > 2:
 		uid, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
 		}
 		return enter(args[0], uid, args[2:])
+	case verb == "made-cgroup" && len(args) > 2:
+		if err := makeCgroup(args[0], args[1]); err != nil {
+			return err
+		}
+		return become(args[2:])
 	}
 	return errUsage
 }
@@ -85,17 +97,42 @@ func forge(args []string) error {
 	return nil
 }
 
-// mount mounts each folder of victim over the hierarchy of that name.
-func mount(victim string) error {
-	hierarchies, err := filepath.Glob(filepath.Join(victim, "*"))
-	if err != nil || len(hierarchies) == 0 {
-		return fmt.Errorf("%s has no hierarchies: %w", victim, err)
+const hierarchies = "/sys/fs/cgroup"
+
+// mount mounts the cgroup path of each hierarchy that has it over the hierarchy.
+func mount(folder, path string) error {
+	victims, err := filepath.Glob(filepath.Join(folder, "*", path))
+	if err != nil || len(victims) == 0 {
+		return fmt.Errorf("no hierarchy below %s has %s: %w", folder, path, err)
 	}
-	for _, from := range hierarchies {
-		over := filepath.Join("/sys/fs/cgroup", filepath.Base(from))
-		if err := unix.Mount(from, over, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount %s over %s: %w", from, over, err)
+	for _, victim := range victims {
+		name, _, _ := strings.Cut(strings.TrimPrefix(victim, filepath.Clean(folder)+"/"), "/")
+		over := filepath.Join(hierarchies, name)
+		if err := unix.Mount(victim, over, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount %s over %s: %w", victim, over, err)
 		}
+	}
+	return nil
+}
+
+func makeCgroup(parent, path string) error {
+	mounted, err := filepath.Glob(filepath.Join(hierarchies, "*"))
+	if err != nil {
+		return err
+	}
+	var refused []error
+	for _, hierarchy := range mounted {
+		made := filepath.Join(hierarchy, parent, path)
+		err := os.MkdirAll(made, 0o755)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(made, "cgroup.procs"), []byte("0"), 0)
+		}
+		if err != nil {
+			refused = append(refused, err)
+		}
+	}
+	if len(refused) == len(mounted) {
+		return fmt.Errorf("no hierarchy can be entered: %w", errors.Join(refused...))
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 	"google.golang.org/grpc/status"
 )
@@ -35,6 +36,7 @@ var (
 	once  = flag.Bool("once", false, "end when each socket gave an SVID once")
 	tries = flag.Int("tries", 0, "end when each socket gave so many answers; 0 is never")
 	stay  = flag.Bool("stay", false, "go on after SIGTERM")
+	to    = flag.String("to", "", "the file that answers are appended to; default: standard output")
 	// What a test finds the process by, as everybody may read a command line.
 	_ = flag.String("name", "", "a name, which changes nothing")
 )
@@ -49,21 +51,52 @@ func main() {
 		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
 	}
-	out := &output{json: json.NewEncoder(os.Stdout)}
+	file := os.Stdout
+	if *to != "" {
+		var err error
+		if file, err = os.OpenFile(*to, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+			fail(err)
+		}
+	}
+	out := &output{json: json.NewEncoder(file)}
+	switch {
+	case *headless:
+		endMainThread(func() { askEach(ctx, flag.Args(), out) })
+	case *zombie:
+		if err := leaveZombie(ctx, flag.Args(), out); err != nil {
+			fail(err)
+		}
+	default:
+		askEach(ctx, flag.Args(), out)
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+func askEach(ctx context.Context, sockets []string, out *output) {
 	var all sync.WaitGroup
-	for _, socket := range flag.Args() {
-		// A socket that is slow to answer holds no other up.
-		all.Go(func() { askAll(ctx, socket, out) })
+	for _, socket := range sockets {
+		// Another connection each time. A socket that is slow to answer holds no other up.
+		all.Go(func() {
+			askAll(ctx, socket, func(ctx context.Context) (*x509svid.SVID, error) {
+				return workloadapi.FetchX509SVID(ctx, workloadapi.WithAddr("unix:"+socket))
+			}, out)
+		})
 	}
 	all.Wait()
-	if flag.NArg() == 0 {
+	if len(sockets) == 0 {
 		<-ctx.Done()
 	}
 }
 
-func askAll(ctx context.Context, socket string, out *output) {
+type fetch func(context.Context) (*x509svid.SVID, error)
+
+func askAll(ctx context.Context, socket string, fetch fetch, out *output) {
 	for try := 1; ctx.Err() == nil; try++ {
-		a := ask(ctx, socket)
+		a := ask(ctx, socket, fetch)
 		out.write(a)
 		if *once && a.ID != "" || try == *tries {
 			return
@@ -75,11 +108,11 @@ func askAll(ctx context.Context, socket string, out *output) {
 	}
 }
 
-func ask(ctx context.Context, socket string) answer {
+func ask(ctx context.Context, socket string, fetch fetch) answer {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	a := answer{Asked: time.Now(), Socket: socket}
-	svid, err := workloadapi.FetchX509SVID(ctx, workloadapi.WithAddr("unix:"+socket))
+	svid, err := fetch(ctx)
 	if err != nil {
 		a.Code, a.Reason = status.Code(err).String(), err.Error()
 	} else {
@@ -98,7 +131,6 @@ func (o *output) write(a answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.json.Encode(a); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		fail(err)
 	}
 }
