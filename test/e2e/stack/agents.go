@@ -49,7 +49,7 @@ func (s *Stack) Install(ctx context.Context) (*Agent, error) {
 	}
 	var manifests strings.Builder
 	for _, name := range []string{"namespace.yaml", "service-account.yaml", "rbac.yaml", "agent-configmap.yaml", "agent-daemonset.yaml"} {
-		text, err := os.ReadFile(source(examples + name))
+		text, err := os.ReadFile(Source(examples + name))
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +152,7 @@ func (s *Stack) InstallVariant(ctx context.Context, v Variant) (*Agent, error) {
 }
 
 func read(name string, into any) error {
-	text, err := os.ReadFile(source(examples + name))
+	text, err := os.ReadFile(Source(examples + name))
 	if err != nil {
 		return err
 	}
