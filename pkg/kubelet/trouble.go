@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// troubleInterval is the time between two lines about a kubelet that does not
-// answer as it should.
+// troubleInterval is the time between two lines about one kind of failure.
 const troubleInterval = time.Minute
 
 // trouble logs requests that failed. Callers get the error too, but only at the
@@ -14,20 +13,30 @@ const troubleInterval = time.Minute
 // flight that passed the gate.
 type trouble struct {
 	log *slog.Logger
-	// warned is when the last failure was logged, zero for never.
-	warned time.Time
-	// pending is whether that failure has not been followed by an answer yet.
+	// warned is when a failure of that kind was last logged.
+	warned map[Reason]time.Time
+	// pending is whether a failure that was logged has not been followed by an
+	// answer yet.
 	pending bool
 }
 
 // after takes note of a request's end.
 func (t *trouble) after(err error) {
-	switch {
-	case err == nil && t.pending:
-		t.pending = false
-		t.log.Info("the kubelet answers again")
-	case err != nil && (t.warned.IsZero() || time.Since(t.warned) >= troubleInterval):
-		t.warned, t.pending = time.Now(), true
-		t.log.Warn("the kubelet's pods can't be read", "error", err)
+	if err == nil {
+		if t.pending {
+			t.pending = false
+			t.log.Info("the kubelet answers again")
+		}
+		return
 	}
+	diagnosis, _ := Diagnose(err)
+	reason := diagnosis.Reason
+	if last, ok := t.warned[reason]; ok && time.Since(last) < troubleInterval {
+		return
+	}
+	if t.warned == nil {
+		t.warned = make(map[Reason]time.Time)
+	}
+	t.warned[reason], t.pending = time.Now(), true
+	t.log.Warn("the kubelet's pods can't be read", "error", err)
 }

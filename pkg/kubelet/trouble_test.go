@@ -14,7 +14,7 @@ import (
 
 // An operator must not have to wait for a caller's half minute to learn that the
 // kubelet can't be reached, nor be told of it twice a second.
-func TestTroubleIsLoggedAtOnceAndThenOnceAMinute(t *testing.T) {
+func TestEachKindOfTroubleIsLoggedAtOnceAndThenOnceAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -42,9 +42,16 @@ func TestTroubleIsLoggedAtOnceAndThenOnceAMinute(t *testing.T) {
 		if lines() != 2 {
 			t.Errorf("within the minute there is more:\n%s", out.String())
 		}
+		// A kubelet that is down after a token was refused is news.
+		for range 2 {
+			after(&kubelet.FileError{Path: "/token", Key: "token_path", Err: errors.New("not there")})
+		}
+		if lines() != 3 || !strings.Contains(out.String(), "token_path") {
+			t.Errorf("trouble of another kind is not logged once:\n%s", out.String())
+		}
 		time.Sleep(time.Minute)
 		after(errors.New("again"))
-		if lines() != 3 {
+		if lines() != 4 {
 			t.Errorf("trouble after a minute is not logged:\n%s", out.String())
 		}
 	})
