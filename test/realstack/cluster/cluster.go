@@ -195,8 +195,15 @@ func (k *Cluster) StartAPIServer(ctx context.Context) (err error) {
 	})
 }
 
-// StopAPIServer ends kube-apiserver: an outage.
-func (k *Cluster) StopAPIServer() error { return k.apiserver.Stop() }
+// KillAPIServer ends kube-apiserver at once: an outage. (Asked to end, it waits for
+// its clients.)
+func (k *Cluster) KillAPIServer() error {
+	if err := k.apiserver.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-k.apiserver.Exited()
+	return nil
+}
 
 func (k *Cluster) startControllers(ctx context.Context) (err error) {
 	manager := k.pki.path("controller-manager.kubeconfig")
