@@ -21,6 +21,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,6 +109,9 @@ func mount(folder, path string) error {
 	for _, victim := range victims {
 		name, _, _ := strings.Cut(strings.TrimPrefix(victim, filepath.Clean(folder)+"/"), "/")
 		over := filepath.Join(hierarchies, name)
+		if _, err := os.Stat(over); errors.Is(err, fs.ErrNotExist) {
+			continue // a container of a hybrid machine has no v2 hierarchy
+		}
 		if err := unix.Mount(victim, over, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mount %s over %s: %w", victim, over, err)
 		}
