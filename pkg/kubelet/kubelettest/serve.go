@@ -110,7 +110,12 @@ func (s *Server) List() []byte {
 	}
 	s.mu.Unlock()
 
+	size := 256
+	for _, item := range items {
+		size += len(item.json) + 1
+	}
 	var b bytes.Buffer
+	b.Grow(size)
 	b.WriteString(`{"kind":"PodList","apiVersion":"v1","metadata":{},"items":`)
 	if len(items) == 0 {
 		b.WriteString("null") // as a nil slice is written
