@@ -4,6 +4,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -226,20 +227,30 @@ func (n *Node) Pod(ctx context.Context, namespace, name string) (*corev1.Pod, er
 	return &pods[i], nil
 }
 
-// Output is what a container has written so far, all of its runs, line by line.
+// Output is what a container has written so far, line by line, in all of its runs
+// that the kubelet keeps: of those that have ended that is the last one.
 func (n *Node) Output(pod *corev1.Pod, container string) ([]string, error) {
 	dir := n.file(filepath.Join("logs", fmt.Sprintf("%s_%s_%s", pod.Namespace, pod.Name, pod.UID), container))
+	runs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return nil, err
+	}
+	if len(runs) == 0 {
+		return nil, fmt.Errorf("%s: %w", dir, os.ErrNotExist)
+	}
+	slices.SortFunc(runs, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) // 9 before 10
 	var lines []string
-	for run := 0; ; run++ {
-		text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%d.log", run)))
-		if errors.Is(err, os.ErrNotExist) && run > 0 {
-			return lines, nil
+	for _, run := range runs {
+		text, err := os.ReadFile(run)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed just now
 		}
 		if err != nil {
 			return nil, err
 		}
 		lines = append(lines, written(string(text))...)
 	}
+	return lines, nil
 }
 
 // written takes the lines out of a log as the CRI writes it: time, stream, P or F
