@@ -358,6 +358,38 @@ func TestAGreedyPodIsRefusedAndItsNeighbourIsNot(t *testing.T) {
 	})
 }
 
+// A container that crashes while it waits is a failure in the log, which must say
+// more than that the call was canceled.
+func TestACallerThatLeavesIsToldOfWithWhatItWaitedFor(t *testing.T) {
+	t.Parallel()
+	waiting := app(container0(func(c *pod.Container) { c.ID = "" }))
+	const gone = "the caller left before it was answered: context canceled"
+	for name, test := range map[string]struct {
+		source *source
+		want   string
+	}{
+		"nothing is known yet":        {&source{hangs: true}, gone},
+		"its container is not listed": {&source{answers: []func(*pod.Builder) error{pods(waiting)}}, gone + `; until then: pod "ns/app" is listed but not its container ` + idA},
+		"the source fails":            {&source{answers: []func(*pod.Builder) error{fails(errors.New("kubelet is down"))}}, gone + "; until then: kubelet is down"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a, _ := attestor(t, "/kubepods/podu/"+idA, test.source)
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(interval+time.Millisecond, cancel)
+				_, err := a.Attest(ctx, caller)
+				if !errors.Is(err, context.Canceled) || err.Error() != test.want {
+					t.Errorf("error = %v, want %s", err, test.want)
+				}
+				if _, ok := errors.AsType[*attest.SourceError](err); ok {
+					t.Errorf("%v is an error of the source, which has another code", err)
+				}
+			})
+		})
+	}
+}
+
 // lockedOut is a source that never answers.
 type lockedOut struct{ attest.Pods }
 

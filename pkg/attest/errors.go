@@ -49,5 +49,5 @@ func sourceError(ctx context.Context, err error) error {
 	case errors.Is(context.Cause(ctx), errTimeout):
 		return fmt.Errorf("%w: %w (attest_timeout)", ErrNotSeen, errTimeout)
 	}
-	return ctx.Err()
+	return fmt.Errorf("the caller left before it was answered: %w", ctx.Err())
 }

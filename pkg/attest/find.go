@@ -40,6 +40,9 @@ func (a *Attestor) find(ctx context.Context, t target, arrival time.Time, explai
 			// The time was over while the next answer was waited for: what the
 			// attempts before it said is the better reason.
 			return nil, nil, errorAtEnd(last)
+		case ctx.Err() != nil && last != nil:
+			// As text: the code is that of the caller's end.
+			return nil, nil, fmt.Errorf("%w; until then: %v", sourceError(ctx, err), last)
 		case ctx.Err() != nil || isFinal(err):
 			return nil, nil, sourceError(ctx, err)
 		default:
