@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,8 +109,12 @@ func TestAnAPIServerOutage(t *testing.T) {
 	// The kubelet can't have the token reviewed, and refuses it although it is good.
 	w.awaitStatus(t, token, http.StatusUnauthorized)
 	t.Run("podseal says that the token may be good", func(t *testing.T) {
-		out, err := w.podsealCLI(t, w.hostData()+"attest_timeout = \"3s\"\n",
-			"attest", "--pid", fmt.Sprint(w.pidOf(t, processName("outage", "steady", "steady"))))
+		hurried := filepath.Join(t.TempDir(), "podseal.conf")
+		if err := os.WriteFile(hurried, []byte(w.hostData()+"attest_timeout = \"3s\"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pid := w.pidOf(t, processName("outage", "steady", "steady"))
+		_, out, err := w.podsealCommand(t, "attest", "--config", hurried, "--pid", fmt.Sprint(pid))
 		if err == nil {
 			t.Fatalf("it succeeded: %s", out)
 		}
@@ -188,18 +191,4 @@ func (w *world) awaitStatus(t *testing.T, token string, want int) {
 		}
 		return nil
 	})
-}
-
-// podsealCLI runs podseal's command line on the node with that configuration, and
-// returns what it wrote.
-func (w *world) podsealCLI(t *testing.T, config string, args ...string) (string, error) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "podseal.conf")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, stack.Program("podseal"), append(args, "--config", path)...).CombinedOutput()
-	return string(out), err
 }
