@@ -5,6 +5,7 @@
 //	within forged-mounts FOLDER PATH PROGRAM [ARGUMENT...]
 //	within cgroup PATH UID PROGRAM [ARGUMENT...]
 //	within made-cgroup PARENT PATH PROGRAM [ARGUMENT...]
+//	within left-behind PROGRAM [ARGUMENT...] -- PROGRAM [ARGUMENT...]
 //
 // cgroup-namespace makes a cgroup namespace whose root is the process's own
 // cgroup, as container runtimes do on cgroup v2. cgroup has root move the process
@@ -15,7 +16,8 @@
 // of his own, as a child process, he mounts the cgroup PATH of each hierarchy below
 // FOLDER over the place where he is expected to see his own. made-cgroup makes the
 // cgroup PATH below PARENT, which he was given, and enters it, in every hierarchy
-// that lets him.
+// that lets him. left-behind starts the first program as a child, without output,
+// and becomes the second.
 package main
 
 import (
@@ -26,6 +28,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -72,6 +75,16 @@ func run(args []string) error {
 			return err
 		}
 		return become(args[2:])
+	case verb == "left-behind":
+		between := slices.Index(args, "--")
+		if between < 1 || between == len(args)-1 {
+			return errUsage
+		}
+		child := exec.Command(args[0], args[1:between]...) // #nosec G204 -- the test says what
+		if err := child.Start(); err != nil {
+			return err
+		}
+		return become(args[between+1:])
 	}
 	return errUsage
 }

@@ -36,7 +36,7 @@ var (
 	once  = flag.Bool("once", false, "end when each socket gave an SVID once")
 	tries = flag.Int("tries", 0, "end when each socket gave so many answers; 0 is never")
 	stay  = flag.Bool("stay", false, "go on after SIGTERM")
-	to    = flag.String("to", "", "the file that answers are appended to; default: standard output")
+	to    = flag.String("to", "", "a new file for the answers; default: standard output")
 	// What a test finds the process by, as everybody may read a command line.
 	_ = flag.String("name", "", "a name, which changes nothing")
 )
@@ -54,7 +54,7 @@ func main() {
 	file := os.Stdout
 	if *to != "" {
 		var err error
-		if file, err = os.OpenFile(*to, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		if file, err = os.OpenFile(*to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644); err != nil {
 			fail(err)
 		}
 	}
