@@ -267,7 +267,9 @@ func TestACallerThatLeavesCancelsNothingForTheOthers(t *testing.T) {
 	pluginproc.Eventually(t, "the kubelet is asked", func() bool { return node.Kubelet.Stats().Requests == 1 })
 	cancel()
 	wantStatus(t, <-left, codes.Canceled)
-	plugin.WaitFor(t, func(l pluginproc.Line) bool { return l.Text("reason") == "the caller left before it was answered: context canceled" })
+	plugin.WaitFor(t, func(l pluginproc.Line) bool {
+		return l.Text("reason") == "the caller left before it was answered: context canceled"
+	})
 
 	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
