@@ -139,6 +139,7 @@ func TestADecoyThatIsCreatedAndCannotStart(t *testing.T) {
 // same content by several names: the first in the order of the alphabet.
 func TestContentWithTwoNames(t *testing.T) {
 	w := inWorld(t)
+	t.Parallel()
 	const ns = "names"
 	w.namespace(t, ns)
 	other := map[string]string{"org.example.made-by": "somebody else"}
