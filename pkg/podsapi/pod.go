@@ -1,0 +1,285 @@
+package podsapi
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/podseal/podseal/pkg/pod"
+)
+
+// The numbers of the fields that are read, as k8s.io/api/core/v1/generated.proto
+// and k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto have them. Numbers of
+// a released API are never changed.
+const (
+	podMetadata, podSpec, podStatus = 1, 2, 3
+
+	metaName, metaNamespace, metaUID, metaLabels, metaOwners = 1, 3, 5, 11, 13
+
+	ownerKind, ownerName, ownerUID = 1, 3, 4
+
+	specContainers, specServiceAccountName, specNodeName, specInit, specEphemeral = 2, 8, 10, 20, 34
+
+	containerName, containerImage, containerRestartPolicy = 1, 2, 24
+
+	ephemeralCommon = 1
+
+	statusPhase, statusContainers, statusInit, statusEphemeral = 1, 8, 10, 13
+
+	reportName, reportState, reportLastState, reportImage, reportImageID, reportContainerID = 1, 2, 3, 6, 7, 8
+
+	stateRunning, stateTerminated = 2, 3
+
+	terminatedContainerID = 7
+)
+
+// wirePod is the part of a v1.Pod that is read.
+type wirePod struct {
+	out        pod.Pod
+	phase      string
+	specs      [3][]wireContainer // of regular, init and ephemeral containers
+	containers [3][]pod.Container // what their statuses report
+}
+
+// wireContainer is the part of a v1.Container that is read.
+type wireContainer struct{ name, image, restartPolicy string }
+
+// kinds are the indexes of wirePod's lists.
+var kinds = [3]pod.Type{pod.Regular, pod.Init, pod.Ephemeral}
+
+func (w *wirePod) visit(f field) error {
+	switch f.number {
+	case podMetadata:
+		return into(f, w, (*wirePod).metadata)
+	case podSpec:
+		return into(f, w, (*wirePod).spec)
+	case podStatus:
+		return into(f, w, (*wirePod).status)
+	}
+	return nil
+}
+
+func (w *wirePod) metadata(f field) error {
+	switch f.number {
+	case metaName:
+		return f.text(&w.out.Name)
+	case metaNamespace:
+		return f.text(&w.out.Namespace)
+	case metaUID:
+		return f.text(&w.out.UID)
+	case metaLabels:
+		return extend(f, &w.out.Labels, label)
+	case metaOwners:
+		return extend(f, &w.out.Owners, owner)
+	}
+	return nil
+}
+
+func label(l *pod.Label, f field) error {
+	switch f.number {
+	case 1:
+		return f.text(&l.Key)
+	case 2:
+		return f.text(&l.Value)
+	}
+	return nil
+}
+
+func owner(o *pod.Owner, f field) error {
+	switch f.number {
+	case ownerKind:
+		return f.text(&o.Kind)
+	case ownerName:
+		return f.text(&o.Name)
+	case ownerUID:
+		return f.text(&o.UID)
+	}
+	return nil
+}
+
+func (w *wirePod) spec(f field) error {
+	switch f.number {
+	case specServiceAccountName:
+		return f.text(&w.out.ServiceAccount)
+	case specNodeName:
+		return f.text(&w.out.NodeName)
+	case specContainers:
+		return extend(f, &w.specs[0], container)
+	case specInit:
+		return extend(f, &w.specs[1], container)
+	case specEphemeral:
+		return extend(f, &w.specs[2], func(c *wireContainer, f field) error {
+			if f.number == ephemeralCommon {
+				return into(f, c, container)
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+func container(c *wireContainer, f field) error {
+	switch f.number {
+	case containerName:
+		return f.text(&c.name)
+	case containerImage:
+		return f.text(&c.image)
+	case containerRestartPolicy:
+		return f.text(&c.restartPolicy)
+	}
+	return nil
+}
+
+func (w *wirePod) status(f field) error {
+	switch f.number {
+	case statusPhase:
+		return f.text(&w.phase)
+	case statusContainers:
+		return extend(f, &w.containers[0], report)
+	case statusInit:
+		return extend(f, &w.containers[1], report)
+	case statusEphemeral:
+		return extend(f, &w.containers[2], report)
+	}
+	return nil
+}
+
+// report reads a v1.ContainerStatus.
+func report(c *pod.Container, f field) error {
+	switch f.number {
+	case reportName:
+		return f.text(&c.Name)
+	case reportImage:
+		return f.text(&c.Image)
+	case reportImageID:
+		return f.text(&c.ImageID)
+	case reportContainerID:
+		return id(f, &c.ID)
+	case reportState:
+		return into(f, c, state)
+	case reportLastState:
+		return into(f, c, lastState)
+	}
+	return nil
+}
+
+func state(c *pod.Container, f field) error {
+	switch f.number {
+	case stateRunning:
+		c.Running = true
+	case stateTerminated:
+		c.Terminated = true
+	default:
+		return nil
+	}
+	_, err := f.message()
+	return err
+}
+
+func lastState(c *pod.Container, f field) error {
+	if f.number != stateTerminated {
+		return nil
+	}
+	return into(f, c, func(c *pod.Container, f field) error {
+		if f.number == terminatedContainerID {
+			return id(f, &c.LastID)
+		}
+		return nil
+	})
+}
+
+// id takes the scheme off "containerd://<id>". Without a scheme there is no ID,
+// as the built-in attestor reads it.
+func id(f field, to *string) error {
+	var full string
+	if err := f.text(&full); err != nil {
+		return err
+	}
+	_, *to, _ = strings.Cut(full, "://")
+	return nil
+}
+
+func (w *wirePod) pod() *pod.Pod {
+	p := &w.out
+	p.Terminal = w.phase == "Succeeded" || w.phase == "Failed"
+	p.Labels = sorted(p.Labels)
+	p.Owners = slices.Clip(p.Owners)
+	for i, t := range kinds {
+		p.Containers = join(p.Containers, t, w.specs[i], w.containers[i])
+	}
+	return &pod.Pod{
+		UID: p.UID, Name: p.Name, Namespace: p.Namespace, NodeName: p.NodeName, ServiceAccount: p.ServiceAccount,
+		Terminal: p.Terminal, Labels: p.Labels, Owners: p.Owners, Containers: slices.Clip(p.Containers),
+	}
+}
+
+// sorted sorts labels by key. Of a key that is there twice the last counts, as
+// protobuf says of maps.
+func sorted(labels []pod.Label) []pod.Label {
+	slices.Reverse(labels)
+	slices.SortStableFunc(labels, func(a, b pod.Label) int { return cmp.Compare(a.Key, b.Key) })
+	return slices.Clip(slices.CompactFunc(labels, func(a, b pod.Label) bool { return a.Key == b.Key }))
+}
+
+// join appends the containers of one of the pod's three lists: those that have
+// a status in its order, then the others in the spec's, as package kubelet does.
+func join(to []pod.Container, t pod.Type, specs []wireContainer, reports []pod.Container) []pod.Container {
+	at := make(map[string]int, len(specs))
+	for i, s := range specs {
+		if _, twice := at[s.name]; !twice {
+			at[s.name] = i
+		}
+	}
+	reported := make([]bool, len(specs))
+	for _, c := range reports {
+		c.Type, c.HasStatus = t, true
+		if i, ok := at[c.Name]; ok {
+			reported[i] = true
+			c.Type, c.SpecImage = typeOf(t, specs[i]), specs[i].image
+		}
+		to = append(to, c)
+	}
+	for i, s := range specs {
+		if !reported[i] {
+			to = append(to, pod.Container{Name: s.name, Type: typeOf(t, s), SpecImage: s.image})
+		}
+	}
+	return to
+}
+
+func typeOf(t pod.Type, spec wireContainer) pod.Type {
+	if t == pod.Init && spec.restartPolicy == "Always" {
+		return pod.Sidecar
+	}
+	return t
+}
+
+// repeatedID returns an ID that two containers have. Which of them a process is
+// in could not be told.
+func repeatedID(p *pod.Pod) (string, bool) {
+	seen := make(map[string]bool, len(p.Containers))
+	for _, c := range p.Containers {
+		if c.ID != "" && seen[c.ID] {
+			return c.ID, true
+		}
+		seen[c.ID] = true
+	}
+	return "", false
+}
+
+// sizeOf is about how much memory a pod takes: its strings, and something for
+// each element.
+func sizeOf(p *pod.Pod) int {
+	const perPod, perElement = 512, 160
+	n := perPod + len(p.UID) + len(p.Name) + len(p.Namespace) + len(p.NodeName) + len(p.ServiceAccount)
+	for _, l := range p.Labels {
+		n += perElement/4 + len(l.Key) + len(l.Value)
+	}
+	for _, o := range p.Owners {
+		n += perElement/2 + len(o.Kind) + len(o.Name) + len(o.UID)
+	}
+	for _, c := range p.Containers {
+		n += perElement + len(c.Name) + len(c.SpecImage) + len(c.ID) + len(c.LastID) + len(c.Image) + len(c.ImageID)
+	}
+	return n
+}

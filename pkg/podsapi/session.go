@@ -1,0 +1,237 @@
+package podsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// requestTimeout bounds a call, and a watch's initial list.
+	requestTimeout = 10 * time.Second
+	// maxMessage is the longest message that is taken. A pod is refused before
+	// it is as long; a longer message ends the call that it belongs to.
+	maxMessage = 16 << 20
+)
+
+// errTimeout is the cause of a call's end after requestTimeout.
+var errTimeout = fmt.Errorf("no complete answer within %v", requestTimeout)
+
+// InPod is whether the process with that ID runs in a pod. Config.PeerUID alone
+// would let root in any container that can write to the socket's directory
+// stand in for a kubelet that restarts.
+type InPod func(pid int32) (bool, error)
+
+// Peer is who listens on the socket.
+type Peer struct {
+	PID int32
+	UID uint32
+}
+
+// link is the way to the socket: one connection at most, made when it is needed
+// and given up at the first sign of trouble. gRPC's own reconnecting would go on
+// when nobody asks, and say nothing but a text of what is wrong.
+type link struct {
+	cfg   Config
+	inPod InPod
+	// dial is replaced by tests.
+	dial func(context.Context) (net.Conn, error)
+
+	// connecting is held while a connection is made.
+	connecting chan struct{}
+	// mu guards current for an assignment.
+	mu      sync.Mutex
+	current *session
+}
+
+// session is one connection to the kubelet.
+type session struct {
+	grpc *grpc.ClientConn
+	raw  net.Conn
+	peer Peer
+}
+
+func newLink(cfg Config, inPod InPod) *link {
+	l := &link{cfg: cfg, inPod: inPod, connecting: make(chan struct{}, 1)}
+	l.dial = func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", cfg.Socket)
+	}
+	return l
+}
+
+// session returns the connection, or makes one.
+func (l *link) session(ctx context.Context) (*session, error) {
+	select {
+	case l.connecting <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-l.connecting }()
+	if s := l.get(); s != nil {
+		return s, nil
+	}
+	s, err := l.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current = s
+	return s, nil
+}
+
+func (l *link) get() *session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current
+}
+
+// drop gives a connection up, with all that still goes on over it. A nil
+// session stands for the current one.
+func (l *link) drop(s *session) {
+	l.mu.Lock()
+	if s == nil {
+		s = l.current
+	}
+	if l.current == s {
+		l.current = nil
+	}
+	l.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+}
+
+// connect makes a connection of its own.
+func (l *link) connect(ctx context.Context) (*session, error) {
+	raw, err := l.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{raw: raw}
+	if s.peer, err = l.check(raw); err != nil {
+		_ = raw.Close() // nothing was sent
+		return nil, err
+	}
+	var used atomic.Bool
+	s.grpc, err = grpc.NewClient("passthrough:///kubelet",
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // the peer was checked
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			if used.Swap(true) {
+				return nil, net.ErrClosed // a new connection has a new peer
+			}
+			return raw, nil
+		}),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithIdleTimeout(0),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(maxMessage)),
+	)
+	if err != nil {
+		_ = raw.Close() // nothing was sent
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) close() {
+	_ = s.grpc.Close() // of a connection; nothing to lose
+	_ = s.raw.Close()
+}
+
+// check makes sure that it is the kubelet that listens, as far as the kernel
+// tells.
+func (l *link) check(conn net.Conn) (Peer, error) {
+	raw, ok := conn.(*net.UnixConn)
+	if !ok {
+		return Peer{}, nil // a test's
+	}
+	peer, err := peerOf(raw)
+	if err != nil {
+		return Peer{}, &PeerError{Peer: peer, Err: fmt.Errorf("the kernel does not say who it is: %w", err), reason: ReasonPeer}
+	}
+	if peer.UID != l.cfg.PeerUID {
+		return peer, &PeerError{Peer: peer, Err: fmt.Errorf("it runs as the user %d, not %d", peer.UID, l.cfg.PeerUID), reason: ReasonPeerUser}
+	}
+	if peer.PID <= 0 {
+		return peer, &PeerError{Peer: peer, Err: errors.New("its process is not visible here"), reason: ReasonPeer}
+	}
+	inPod, err := l.inPod(peer.PID)
+	switch {
+	case err != nil:
+		return peer, &PeerError{Peer: peer, Err: fmt.Errorf("whether it runs in a pod can't be told: %w", err), reason: ReasonPeer}
+	case inPod:
+		return peer, &PeerError{Peer: peer, Err: errors.New("it runs in a pod"), reason: ReasonPeerPod}
+	}
+	return peer, nil
+}
+
+func peerOf(conn *net.UnixConn) (Peer, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return Peer{}, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, credErr); err != nil {
+		return Peer{}, err
+	}
+	return Peer{cred.Pid, cred.Uid}, nil
+}
+
+// getPod makes one call. An answer's pod goes to take; false is NotFound.
+func (s *session) getPod(ctx context.Context, uid string, take func([]byte)) (found bool, err error) {
+	answer := getAnswer{take: take}
+	switch err := s.grpc.Invoke(ctx, methodGet, getRequest{uid}, &answer); {
+	case status.Code(err) == codes.NotFound:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return answer.err == nil, answer.err
+}
+
+// errEnough ends a watch without an error.
+var errEnough = errors.New("enough")
+
+// watch gives the events to take until the stream ends, or take returns an
+// error. It does not return nil unless that was errEnough.
+func (s *session) watch(ctx context.Context, take func(eventType, []byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := s.grpc.NewStream(ctx, &grpc.StreamDesc{StreamName: "WatchPods", ServerStreams: true}, methodWatch)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(stream.SendMsg(watchRequest{}), stream.CloseSend()); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	var taken error
+	e := event{take: func(t eventType, pod []byte) { taken = take(t, pod) }}
+	for {
+		if err := stream.RecvMsg(&e); err != nil {
+			return err
+		}
+		switch err := errors.Join(e.err, taken); {
+		case errors.Is(err, errEnough):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
