@@ -81,3 +81,6 @@ func (s *Server) WatchPods(_ *podsv1alpha1.WatchPodsRequest, stream grpc.ServerS
 		}
 	}
 }
+
+// EventType is what an event says, whether the Pods API has such events or not.
+type EventType = podsv1alpha1.EventType
