@@ -40,7 +40,7 @@ func NewTrouble(log *slog.Logger) (ofCalls, ofWatch func(error)) {
 	return func(err error) { t.after(calls, err) }, func(err error) { t.after(stream, err) }
 }
 
-// Reserve is what the limiter says of requests.
+// Wait is what requests wait for.
 func (l *Limiter) Wait(ctx context.Context) error { return l.wait(ctx) }
 
 const (
@@ -48,3 +48,10 @@ const (
 	MaxList = maxList
 	MaxPods = maxPods
 )
+
+// Sequence counts the events.
+func (c *Client) Sequence() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sequence
+}

@@ -1,0 +1,107 @@
+package podsapi_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
+	"github.com/podseal/podseal/pkg/podsapi"
+	"github.com/podseal/podseal/pkg/podsapi/podsapitest"
+)
+
+func BenchmarkDecodePod(b *testing.B) {
+	raw := marshal(b, webPod("web"))
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := podsapi.DecodePod(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkNext is an answer that was confirmed within its time to live, and one
+// that has to be confirmed, through a socket.
+func BenchmarkNext(b *testing.B) {
+	for _, pods := range []int{110, 500} {
+		n := newNode(b, podsapitest.Options{Unlimited: true})
+		n.SetPods(webPods(pods)...)
+		n.cfg.TTL = time.Hour
+		c := n.client(b)
+		watched(b, c)
+		uid := kubelettest.UID("web-7")
+		b.Run(fmt.Sprintf("confirmed/pods=%d", pods), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				next(b, c, uid, time.Time{})
+			}
+		})
+		b.Run(fmt.Sprintf("all/pods=%d", pods), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Inspect(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEvent is what a change costs of a pod that nobody asked about,
+// measured on the stand-in's side too.
+func BenchmarkEvent(b *testing.B) {
+	n := newNode(b, podsapitest.Options{Unlimited: true})
+	pods := webPods(500)
+	n.SetPods(pods...)
+	c := n.client(b)
+	watched(b, c)
+	b.ReportAllocs()
+	for b.Loop() {
+		before := c.Sequence()
+		n.AddPod(pods[7])
+		for c.Sequence() == before {
+			runtime.Gosched()
+		}
+	}
+}
+
+// TestAnIdleWatchKeepsNothingOfThePods: its memory must not grow with the node.
+func TestAnIdleWatchKeepsNothingOfThePods(t *testing.T) {
+	n := newNode(t, podsapitest.Options{Unlimited: true})
+	pods := webPods(500)
+	for range 2 {
+		for _, p := range pods {
+			n.AddPod(p) // what the stand-in keeps is there before
+		}
+	}
+	runtime.GC()
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	c := n.client(t)
+	watched(t, c)
+	for _, p := range pods {
+		n.AddPod(p)
+	}
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("%d KiB for a watch on 500 pods", grown>>10)
+	if grown > 2<<20 || c.Known() != 0 {
+		t.Errorf("the heap grew by %d KiB, %d pods are kept", grown>>10, c.Known())
+	}
+	if _, err := c.Next(t.Context(), "", time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	grown = int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("%d KiB with the records of 500 pods", grown>>10)
+	if grown > 4<<20 {
+		t.Errorf("the heap grew by %d KiB", grown>>10)
+	}
+}
