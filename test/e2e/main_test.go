@@ -6,7 +6,7 @@
 // builds everything that it needs but runc, which it installs from Debian's
 // packages, and runs in a machine of its own (package machine).
 //
-//	go test -tags e2e -count=1 -timeout 60m -v ./test/e2e
+//	go test -tags e2e -count=1 -timeout 60m -parallel 32 -v ./test/e2e
 package e2e_test
 
 import (

@@ -3,6 +3,9 @@
 // must not look like one that passed.
 //
 //	go run ./test/run -race ./...
+//
+// With -live before all others it shows what goes on meanwhile, for tests that
+// take minutes: each test as it ends, and what is written outside of tests.
 package main
 
 import (
@@ -15,7 +18,12 @@ import (
 )
 
 func main() {
-	cmd := exec.Command("go", append([]string{"test", "-json"}, os.Args[1:]...)...) // #nosec G204 -- the developer's own arguments
+	args := os.Args[1:]
+	live := len(args) > 0 && args[0] == "-live"
+	if live {
+		args = args[1:]
+	}
+	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...) // #nosec G204 -- the developer's own arguments
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -25,7 +33,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "run:", err)
 		os.Exit(1)
 	}
-	s := summary{output: map[string]*strings.Builder{}}
+	s := summary{live: live, output: map[string]*strings.Builder{}}
 	read := s.read(out)
 	err = cmd.Wait()
 	s.print(os.Stdout)
@@ -42,6 +50,7 @@ type event struct {
 }
 
 type summary struct {
+	live                    bool
 	output                  map[string]*strings.Builder // of tests and packages that have not ended
 	skips                   []string
 	passed, failed, skipped int
@@ -70,6 +79,10 @@ func (s *summary) event(e event) {
 	}
 	switch e.Action {
 	case "output":
+		if s.live && e.Test == "" {
+			fmt.Print(e.Output)
+			return
+		}
 		s.output[key].WriteString(e.Output)
 		return
 	case "pass", "fail", "skip":
@@ -81,6 +94,9 @@ func (s *summary) event(e event) {
 	if e.Test == "" {
 		s.endOfPackage(e, said)
 		return
+	}
+	if s.live {
+		fmt.Printf("%-4s  %-60s %6.1f s\n", e.Action, e.Test, e.Elapsed)
 	}
 	switch e.Action {
 	case "pass":
@@ -99,6 +115,9 @@ func (s *summary) endOfPackage(e event, said string) {
 	case "fail":
 		fmt.Print(said)
 	case "pass":
+		if s.live {
+			return // go has said so
+		}
 		fmt.Printf("ok    %-60s %6.1f s\n", e.Package, e.Elapsed)
 	}
 }
