@@ -23,7 +23,7 @@ const (
 )
 
 // eventType is what a watch event says.
-type eventType uint64
+type eventType int32
 
 // The types of v1alpha1.EventType. Others may come one day.
 const (
@@ -84,7 +84,7 @@ func (e *event) unmarshal(b []byte) {
 		switch {
 		case err != nil:
 		case f.number == 1 && f.kind == protowire.VarintType:
-			t = eventType(f.varint)
+			t = eventType(f.varint) // cut off as protobuf says
 		case f.number == 1:
 			err = fmt.Errorf("field 1 has the wire type %d", f.kind)
 		case f.number == 2:

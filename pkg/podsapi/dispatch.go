@@ -160,8 +160,7 @@ func (c *Client) get(f *flight) {
 			f.entry.index = f.index
 		}
 	} else {
-		f.err = explained
-		f.entry.retryAt = time.Now().Add(c.cfg.Interval)
+		c.fail(f, explained)
 	}
 	c.settle(f)
 	c.flying--
@@ -231,6 +230,15 @@ func (c *Client) spawn(f func()) {
 	}()
 }
 
+// fail gives a flight an error. If that is about this question alone, so is the
+// pause before it is asked again. Only with mu.
+func (c *Client) fail(f *flight, err error) {
+	f.err = err
+	if !isDown(err) {
+		f.entry.retryAt = time.Now().Add(c.cfg.Interval)
+	}
+}
+
 // settle ends a flight. Only with mu.
 func (c *Client) settle(f *flight) {
 	if f.entry.flight == f {
@@ -276,8 +284,7 @@ func (c *Client) finish(l *listing) {
 		case f.entry == c.all && err == nil:
 			f.index = index
 		case f.entry == c.all, c.down != nil:
-			f.err = explained
-			f.entry.retryAt = time.Now().Add(c.cfg.Interval)
+			c.fail(f, explained)
 		case err == nil && l.records[f.entry.uid] != nil:
 			f.index = indexOf(f.entry.uid, l.records[f.entry.uid], l.taken)
 		default:

@@ -24,6 +24,25 @@ func DecodePod(b []byte) (*pod.Pod, error) {
 	return r.pod, r.fault
 }
 
+// DecodeGet and DecodeEvent give tests the envelopes alone.
+func DecodeGet(b []byte) (pod []byte, err error) {
+	a := getAnswer{take: func(p []byte) { pod = p }}
+	a.unmarshal(b)
+	return pod, a.err
+}
+
+func DecodeEvent(b []byte) (t int32, pod []byte, err error) {
+	e := event{take: func(et eventType, p []byte) { t, pod = int32(et), p }}
+	e.unmarshal(b)
+	return t, pod, e.err
+}
+
+// Event is what the watch does with an event.
+func (c *Client) Event(b []byte) {
+	e := event{take: func(t eventType, p []byte) { c.mark(t, findUID(p)) }}
+	e.unmarshal(b)
+}
+
 // FindUID is for pods that can't be decoded.
 var FindUID = findUID
 
@@ -48,10 +67,3 @@ const (
 	MaxList = maxList
 	MaxPods = maxPods
 )
-
-// Sequence counts the events.
-func (c *Client) Sequence() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sequence
-}

@@ -140,9 +140,7 @@ func TestAReaderThatIsTooSlowLosesItsWatchAndNothingElse(t *testing.T) {
 		done <- err
 	}()
 	eventually(t, "a watch is dropped", func() bool {
-		for range 500 {
-			n.AddPod(webPod("noise"))
-		}
+		n.Flood(webPod("noise"), 2000)
 		return n.Stats().Dropped > 0
 	})
 	n.AddPod(webPod("a", kubelettest.Container{Name: "later", ID: kubelettest.ID("later")}))

@@ -133,8 +133,12 @@ func (c *Client) Close() {
 
 // rest closes the connection of a closed client that nobody uses. Only with mu.
 func (c *Client) rest() {
-	if c.ctx.Err() != nil && c.flying == 0 && len(c.queue) == 0 {
-		c.spawn(func() { c.link.drop(nil) })
+	if c.ctx.Err() == nil || c.flying > 0 || len(c.queue) > 0 {
+		return
+	}
+	if s := c.link.get(); s != nil {
+		c.link.forget(s)
+		c.spawn(s.close)
 	}
 }
 

@@ -97,20 +97,19 @@ func (l *link) get() *session {
 	return l.current
 }
 
-// drop gives a connection up, with all that still goes on over it. A nil
-// session stands for the current one.
-func (l *link) drop(s *session) {
+// forget makes the next call use another connection.
+func (l *link) forget(s *session) {
 	l.mu.Lock()
-	if s == nil {
-		s = l.current
-	}
+	defer l.mu.Unlock()
 	if l.current == s {
 		l.current = nil
 	}
-	l.mu.Unlock()
-	if s != nil {
-		s.close()
-	}
+}
+
+// drop gives a connection up, with all that still goes on over it.
+func (l *link) drop(s *session) {
+	l.forget(s)
+	s.close()
 }
 
 // connect makes a connection of its own.
@@ -134,6 +133,7 @@ func (l *link) connect(ctx context.Context) (*session, error) {
 			return raw, nil
 		}),
 		grpc.WithNoProxy(),
+		grpc.WithUserAgent("podseal"),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),

@@ -31,6 +31,9 @@ func cut(b []byte) (f field, rest []byte, err error) {
 	if n < 0 {
 		return field{}, nil, errMalformed(n)
 	}
+	if !number.IsValid() {
+		return field{}, nil, fmt.Errorf("no valid protobuf: a field has the number %d", number)
+	}
 	b = b[n:]
 	f = field{number: number, kind: kind}
 	switch kind {

@@ -233,6 +233,17 @@ func (s *Server) Send(t podsv1alpha1.EventType, p *corev1.Pod) {
 	s.broadcast(t, marshal(p))
 }
 
+// Flood sends so many events about a pod at once, more than who watches reads in
+// that time.
+func (s *Server) Flood(p *corev1.Pod, events int) {
+	b := marshal(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range events {
+		s.broadcast(podsv1alpha1.EventType_MODIFIED, b)
+	}
+}
+
 // CloseWatches ends all watches, as the kubelet does with slow readers.
 func (s *Server) CloseWatches() {
 	s.mu.Lock()
