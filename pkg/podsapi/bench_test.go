@@ -103,4 +103,5 @@ func TestAnIdleWatchKeepsNothingOfThePods(t *testing.T) {
 	if grown > 4<<20 {
 		t.Errorf("the heap grew by %d KiB", grown>>10)
 	}
+	runtime.KeepAlive(pods)
 }

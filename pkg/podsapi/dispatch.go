@@ -45,7 +45,6 @@ func newListing(taken time.Time, sequence uint64, size int) *listing {
 func (c *Client) enqueue(f *flight, newerThan time.Time) {
 	if l := c.listing; l != nil && !f.listed && newerThan.Before(l.taken) &&
 		f.entry.taken.Before(l.taken) && max(f.entry.changed, c.renewed) <= l.sequence {
-		f.started = true
 		l.aboard = append(l.aboard, f)
 		return
 	}
@@ -125,7 +124,6 @@ func (c *Client) serve() bool {
 	}
 	f := c.queue[i]
 	c.queue = slices.Delete(c.queue, i, i+1)
-	f.started = true
 	c.flying++
 	c.spawn(func() { c.get(f) })
 	return true
@@ -215,7 +213,6 @@ func (c *Client) again(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flying--
-	f.started = false
 	c.enqueue(f, time.Now())
 }
 
@@ -258,7 +255,6 @@ func (c *Client) list() {
 		if f.listed {
 			return false
 		}
-		f.started = true
 		l.aboard = append(l.aboard, f)
 		return true
 	})
@@ -290,7 +286,7 @@ func (c *Client) finish(l *listing) {
 		default:
 			// That a pod is not in a list, or that there is no list, says
 			// nothing about the pod.
-			f.started, f.listed = false, true
+			f.listed = true
 			c.enqueue(f, time.Now())
 			continue
 		}

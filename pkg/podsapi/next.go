@@ -20,10 +20,9 @@ type flight struct {
 	index *pod.Index
 	err   error
 
-	// The rest is guarded by Client.mu. A flight without waiters that has not
-	// started never will.
+	// The rest is guarded by Client.mu. A flight without waiters leaves the queue
+	// without a call.
 	waiters int
-	started bool
 	// listed is whether a list was looked at in vain already.
 	listed bool
 	// backoff is how long the last refusal by the kubelet's limiter was waited

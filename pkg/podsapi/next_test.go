@@ -338,7 +338,7 @@ func TestAllPodsAreListedOnceForAllWhoAsk(t *testing.T) {
 				t.Errorf("%d pods", x.Len())
 			}
 		}
-		x := next30(t, c)
+		x := all(t, c)
 		if y, err := c.Next(t.Context(), "", x.Taken); err != nil || !y.Taken.After(x.Taken) {
 			t.Errorf("%v, %v", y, err)
 		}
@@ -353,7 +353,7 @@ func TestAllPodsAreListedOnceForAllWhoAsk(t *testing.T) {
 	})
 }
 
-func next30(t *testing.T, c interface {
+func all(t *testing.T, c interface {
 	Next(context.Context, string, time.Time) (*pod.Index, error)
 }) *pod.Index {
 	x, err := c.Next(t.Context(), "", time.Time{})
@@ -361,4 +361,37 @@ func next30(t *testing.T, c interface {
 		t.Fatal(err)
 	}
 	return x
+}
+
+// A process whose cgroup does not name the pod is looked for in all of them.
+func TestWhoWaitsForAContainerOfAnyPodHearsOfChangesSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newPipeNode(t, podsapitest.Options{})
+		n.cfg.Interval = time.Hour
+		n.SetPods(webPods(3)...)
+		c := n.client(t)
+		watched(t, c)
+		x := all(t, c)
+		time.AfterFunc(time.Minute, func() { n.AddPod(webPod("a")) })
+		began := time.Now()
+		x, err := c.Next(t.Context(), "", x.Taken)
+		if err != nil || len(x.ByContainerID(kubelettest.ID("a"))) != 1 {
+			t.Errorf("%v, %v", x, err)
+		}
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("it took %v", took)
+		}
+		// One that changes all the time is listed no more often than that.
+		before := n.Stats().WatchPods
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+			n.AddPod(webPod("a"))
+			if x, err = c.Next(t.Context(), "", x.Taken); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if lists := n.Stats().WatchPods - before; lists > 101 {
+			t.Errorf("%d lists in 10 s", lists)
+		}
+	})
 }

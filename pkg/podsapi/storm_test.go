@@ -50,15 +50,15 @@ func TestAHundredCallersForPodsThatDoNotExistAreNotRefused(t *testing.T) {
 		c := n.client(t)
 		watched(t, c)
 		began := time.Now()
-		var all sync.WaitGroup
+		var callers sync.WaitGroup
 		for i := range 100 {
-			all.Go(func() {
+			callers.Go(func() {
 				if p, x := next(t, c, fmt.Sprintf("missing-%d", i), time.Time{}); p != nil || x == nil {
 					t.Errorf("pod %v", p)
 				}
 			})
 		}
-		all.Wait()
+		callers.Wait()
 		if s := n.Stats(); s.Refused > 0 || s.GetPod != 100 || s.WatchPods != 2 {
 			t.Errorf("%+v, want 100 calls and a list besides the watch", s)
 		}
@@ -76,16 +76,16 @@ func TestARefusalByTheKubeletsLimiterIsWaitedOut(t *testing.T) {
 		n.SetPods(webPods(5)...)
 		n.SetFaults(podsapitest.Faults{Refuse: 12})
 		c := n.client(t)
-		var all sync.WaitGroup
+		var callers sync.WaitGroup
 		for i := range 5 {
-			all.Go(func() {
+			callers.Go(func() {
 				name := fmt.Sprintf("web-%d", i)
 				if p, _ := next(t, c, kubelettest.UID(name), time.Time{}); p == nil {
 					t.Errorf("%s: no pod", name)
 				}
 			})
 		}
-		all.Wait()
+		callers.Wait()
 		if s := n.Stats(); s.Refused != 12 || s.GetPod != 5 {
 			t.Errorf("%+v, want 12 refusals and 5 answers", s)
 		}
@@ -127,12 +127,12 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 			t.Errorf("%d pods are kept", known)
 		}
 		n.SetPods(webPods(50)...)
-		if x := next30(t, c); x.Len() != 50 {
+		if x := all(t, c); x.Len() != 50 {
 			t.Fatalf("%d pods", x.Len())
 		}
 		n.SetPods(webPods(10)...)
 		time.Sleep(2 * interval)
-		next30(t, c)
+		all(t, c)
 		if known := c.Known(); known != 10 {
 			t.Errorf("%d pods are kept of 10", known)
 		}
