@@ -25,8 +25,9 @@ func BenchmarkDecodePod(b *testing.B) {
 	}
 }
 
-// BenchmarkNext is an answer that was confirmed within its time to live, and one
-// that has to be confirmed, through a socket.
+// BenchmarkNext is an answer that was confirmed within its time to live, one that
+// has to be confirmed through the socket, and a list over a new connection. The
+// stand-in's work is in it.
 func BenchmarkNext(b *testing.B) {
 	for _, pods := range []int{110, 500} {
 		n := newNode(b, podsapitest.Options{Unlimited: true})
@@ -38,6 +39,19 @@ func BenchmarkNext(b *testing.B) {
 		b.Run(fmt.Sprintf("confirmed/pods=%d", pods), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
+				next(b, c, uid, time.Time{})
+			}
+		})
+		b.Run(fmt.Sprintf("asked/pods=%d", pods), func(b *testing.B) {
+			asking := *n
+			asking.cfg.TTL = 1
+			c := asking.client(b)
+			watched(b, c)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				time.Sleep(25 * time.Millisecond) // the limiter's
+				b.StartTimer()
 				next(b, c, uid, time.Time{})
 			}
 		})
