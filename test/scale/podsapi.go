@@ -73,7 +73,8 @@ func (a *podsAPI) next(p *pod, newerThan time.Duration, got func(time.Duration))
 		return
 	}
 	e.asked = true
-	if a.inList && newerThan < a.lists && p.inKubelet <= a.lists {
+	changedSince := a.lists < p.inKubelet && p.inKubelet <= now
+	if a.inList && newerThan < a.lists && !changedSince {
 		a.aboard = append(a.aboard, e)
 		return
 	}

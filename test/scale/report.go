@@ -207,6 +207,7 @@ func assumptions() [][]string {
 	row("nodes; pods on each; containers in each", fmt.Sprintf("%d; %d; 1", clusterNodes, podsPerNode))
 	row("a list of a node's pods", fmt.Sprintf("%s MB, of pods of %s KB", number(httpsFigures.bytes.value/1e6), number(httpsFigures.bytes.value/podsPerNode/1e3)))
 	row("cores that the attestor may use", cores)
+	row("CPU time of a call that is refused, or looks in vain", "that of a process in no pod")
 	row("from a container's start to its workload's call", firstCall)
 	row("from a container's start until the kubelet knows it", fmt.Sprintf("0 to %v, evenly: it asks the runtime that often", span(relistPeriod)))
 	row("from there until `/pods` shows it, which the API server must know first", defaults.throughAPI)
