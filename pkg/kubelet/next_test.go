@@ -387,3 +387,17 @@ func TestAListThatEndsWhenTheTimeIsOverIsLateAndNotBroken(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAnswerAtTheEndOfTheTimeIsNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(func(_ int, r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
+		})
+		_, err := newClient(t, plain(), kubelet.NewGate(), n).Next(t.Context(), time.Time{})
+		if err == nil || !strings.HasPrefix(err.Error(), "unable to perform request: no complete answer within 10s") {
+			t.Errorf("Next: %v", err)
+		}
+	})
+}

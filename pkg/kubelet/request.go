@@ -67,10 +67,16 @@ func (c *Client) get(ctx context.Context, with *credentials, started time.Time) 
 	// Not http.Client: it follows redirects, and nothing else of what it does is
 	// needed.
 	resp, err := with.transport.RoundTrip(req)
+	if err == nil {
+		defer resp.Body.Close()
+		// A server that hears of the end first may answer with nothing.
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+	}
 	if err != nil {
 		return nil, c.explain(ctx, err, progress)
 	}
-	defer resp.Body.Close()
 
 	if resp.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what there is of it

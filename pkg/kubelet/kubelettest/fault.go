@@ -75,7 +75,10 @@ func Held(release <-chan struct{}) Fault {
 
 // Hang never answers.
 func Hang() Fault {
-	return func(_ *Server, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	return func(_ *Server, _ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // a handler that returns has answered
+	}
 }
 
 // HangInBody sends the beginning of the list and then nothing.
@@ -85,6 +88,7 @@ func HangInBody() Fault {
 		_, _ = w.Write(list[:len(list)/2])
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
 	}
 }
 
