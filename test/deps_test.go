@@ -21,11 +21,13 @@ var mayImport = map[string][]string{
 	"pkg/selector":  {"pkg/pod"},
 	"pkg/kubelet":   {"pkg/guard", "pkg/pod"},
 	"pkg/attest":    {"pkg/container", "pkg/pod", "pkg/selector"},
-	"pkg/setup":     {"pkg/attest", "pkg/config", "pkg/container", "pkg/kubelet"},
+	"pkg/podsapi":   {"pkg/guard", "pkg/pod"},
+	"pkg/source":    {"pkg/guard", "pkg/pod"},
+	"pkg/setup":     {"pkg/attest", "pkg/config", "pkg/container", "pkg/kubelet", "pkg/pod", "pkg/podsapi", "pkg/source"},
 	"pkg/printable": {},
 	"pkg/terminal":  {"pkg/guard", "pkg/printable"},
-	"pkg/doctor":    {"pkg/container", "pkg/kubelet", "pkg/pod", "pkg/printable"},
-	"pkg/cli": {"pkg/attest", "pkg/config", "pkg/container", "pkg/doctor", "pkg/kubelet", "pkg/pod", "pkg/printable",
+	"pkg/doctor":    {"pkg/container", "pkg/kubelet", "pkg/pod", "pkg/podsapi", "pkg/printable"},
+	"pkg/cli": {"pkg/attest", "pkg/config", "pkg/container", "pkg/doctor", "pkg/kubelet", "pkg/pod", "pkg/podsapi", "pkg/printable",
 		"pkg/selector", "pkg/setup", "pkg/terminal"},
 	"plugin":         {"pkg/attest", "pkg/config", "pkg/container", "pkg/guard", "pkg/pod", "pkg/setup"},
 	"plugin/podseal": {"pkg/cli", "pkg/terminal", "plugin"},
@@ -36,6 +38,7 @@ var mayImport = map[string][]string{
 var thirdParty = map[string][]string{
 	"pkg/config":   {"github.com/go-json-experiment/json", "github.com/hashicorp/hcl", "github.com/spiffe/go-spiffe/v2"},
 	"pkg/kubelet":  {"github.com/go-json-experiment/json"},
+	"pkg/podsapi":  {"golang.org/x/sys", "google.golang.org/grpc", "google.golang.org/protobuf"},
 	"pkg/terminal": {"github.com/rivo/uniseg", "golang.org/x/term"},
 	"pkg/cli":      {"github.com/spf13/cobra", "github.com/spiffe/go-spiffe/v2"},
 	"plugin": {"github.com/hashicorp/go-hclog", "github.com/spiffe/go-spiffe/v2", "github.com/spiffe/spire-plugin-sdk",
@@ -45,9 +48,9 @@ var thirdParty = map[string][]string{
 // notLinked must not be reachable from the binary: each would bring a second way
 // of doing what is done here, or more memory than the whole plugin has.
 var notLinked = []string{
-	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "sigs.k8s.io/controller-runtime",
+	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/kubelet", "sigs.k8s.io/controller-runtime",
 	"github.com/spiffe/spire/", "net/http/httptest",
-	module + "test", module + "pkg/kubelet/kubelettest", module + "pkg/container/containertest",
+	module + "test", module + "pkg/kubelet/kubelettest", module + "pkg/container/containertest", module + "pkg/podsapi/podsapitest",
 }
 
 func list(t *testing.T, args ...string) []string {

@@ -17,9 +17,10 @@ import (
 // Pods is where the pods of this node are known.
 type Pods interface {
 	// Next returns an index taken after newerThan, any when that is zero,
-	// waiting for it as long as ctx lasts. An error with a method Final that
-	// returns true says that asking again can't help.
-	Next(ctx context.Context, newerThan time.Time) (*pod.Index, error)
+	// waiting for it as long as ctx lasts. It has at least the pod of that UID,
+	// if there is one; all pods for an empty UID. An error with a method Final
+	// that returns true says that asking again can't help.
+	Next(ctx context.Context, uid string, newerThan time.Time) (*pod.Index, error)
 }
 
 // Attestor attests processes and pods. Its fields must not be changed once it
@@ -30,8 +31,10 @@ type Attestor struct {
 	Pods      Pods
 
 	// MaxPollAttempts is how many indexes are looked at for a container; at
-	// least 1.
-	MaxPollAttempts int
+	// least 1. PollRetryInterval is the time between two of them, where a source
+	// that is told of changes may have several in that time; positive.
+	MaxPollAttempts   int
+	PollRetryInterval time.Duration
 	// Timeout bounds an attestation as a whole; positive.
 	Timeout time.Duration
 	// WithoutContainer leaves out the selectors of the container, and attests a
@@ -130,7 +133,12 @@ func (a *Attestor) AttestPod(ctx context.Context, ref PodRef) (*Report, error) {
 
 func (a *Attestor) attestPod(ctx context.Context, ref PodRef, r *Report) error {
 	r.begin(StepPod)
-	index, err := a.next(ctx, time.Time{})
+	// Only the whole list tells that a name is nobody's.
+	uid := ""
+	if ref.Name == "" {
+		uid = ref.UID
+	}
+	index, err := a.next(ctx, uid, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -145,10 +153,10 @@ func (a *Attestor) attestPod(ctx context.Context, ref PodRef, r *Report) error {
 
 // next is an index that was taken after newerThan, within the time that an
 // attestation has.
-func (a *Attestor) next(ctx context.Context, newerThan time.Time) (*pod.Index, error) {
+func (a *Attestor) next(ctx context.Context, uid string, newerThan time.Time) (*pod.Index, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, a.Timeout, errTimeout)
 	defer cancel()
-	index, err := a.Pods.Next(ctx, newerThan)
+	index, err := a.Pods.Next(ctx, uid, newerThan)
 	if err != nil {
 		return nil, sourceError(ctx, err)
 	}

@@ -37,7 +37,7 @@ type source struct {
 	hangs   bool
 }
 
-func (s *source) Next(ctx context.Context, newerThan time.Time) (*pod.Index, error) {
+func (s *source) Next(ctx context.Context, _ string, newerThan time.Time) (*pod.Index, error) {
 	if s.hangs {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
@@ -90,10 +90,10 @@ func container0(change func(*pod.Container)) func(*pod.Pod) {
 	return func(p *pod.Pod) { change(&p.Containers[0]) }
 }
 
-func attestor(t *testing.T, cgroup string, s *source) (*attest.Attestor, *containertest.Proc) {
+func attestor(t *testing.T, cgroup string, s attest.Pods) (*attest.Attestor, *containertest.Proc) {
 	proc := containertest.NewProc(t)
 	proc.Start(caller, cgroup)
-	return &attest.Attestor{Locator: proc.Locator(), Admission: new(container.Admission), Pods: s, MaxPollAttempts: 4, Timeout: 10 * time.Second}, proc
+	return &attest.Attestor{Locator: proc.Locator(), Admission: new(container.Admission), Pods: s, MaxPollAttempts: 4, PollRetryInterval: 500 * time.Millisecond, Timeout: 10 * time.Second}, proc
 }
 
 func TestAttest(t *testing.T) {
@@ -190,7 +190,7 @@ func TestAPodAloneIsNotAttestedOnOldNews(t *testing.T) {
 		a, _ := attestor(t, "/kubepods/podu/"+idA, s)
 		a.WithoutContainer = true
 		old := &cached{source: s}
-		old.index, _ = s.Next(t.Context(), time.Time{})
+		old.index, _ = s.Next(t.Context(), "", time.Time{})
 		a.Pods = old
 		time.Sleep(time.Millisecond)
 		r, err := a.Attest(t.Context(), caller)
@@ -206,11 +206,11 @@ type cached struct {
 	index *pod.Index
 }
 
-func (c *cached) Next(ctx context.Context, newerThan time.Time) (*pod.Index, error) {
+func (c *cached) Next(ctx context.Context, uid string, newerThan time.Time) (*pod.Index, error) {
 	if c.index.Taken.After(newerThan) {
 		return c.index, nil
 	}
-	return c.source.Next(ctx, newerThan)
+	return c.source.Next(ctx, uid, newerThan)
 }
 
 // In a private namespace the agent's own pod has no name. Where it is known it
@@ -306,6 +306,45 @@ func TestTheTimeOfAnAttestation(t *testing.T) {
 	}
 }
 
+// chatty is a source that is told of a change of the pod every ten milliseconds,
+// of which none is its container.
+type chatty struct {
+	uids map[string]bool
+	news int
+}
+
+func (c *chatty) Next(_ context.Context, uid string, _ time.Time) (*pod.Index, error) {
+	time.Sleep(10 * time.Millisecond)
+	c.uids[uid] = true
+	c.news++
+	b := pod.NewBuilder(time.Now(), 1)
+	b.Add(&pod.Pod{UID: uid})
+	index := b.Index()
+	index.Watched = true
+	return index, nil
+}
+
+// Whoever may write a pod can change it as often as he likes: that must not use
+// up the attempts of those who wait for its containers.
+func TestChangesOfAPodAreNoAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &chatty{uids: map[string]bool{}}
+		a, _ := attestor(t, "/kubepods/podu/"+idA, s)
+		began := time.Now()
+		_, err := a.Attest(t.Context(), caller)
+		if !errors.Is(err, attest.ErrNotSeen) {
+			t.Errorf("error = %v, want ErrNotSeen", err)
+		}
+		if took, want := time.Since(began), time.Duration(a.MaxPollAttempts-1)*interval; took < want || took > want+20*time.Millisecond {
+			t.Errorf("it was given up after %v and %d changes, want after %v", took, s.news, want)
+		}
+		if len(s.uids) != 1 || !s.uids["u"] {
+			t.Errorf("it was asked for the pods %v, want u alone", s.uids)
+		}
+	})
+}
+
 func TestACallerThatLeaves(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -393,7 +432,7 @@ func TestACallerThatLeavesIsToldOfWithWhatItWaitedFor(t *testing.T) {
 // lockedOut is a source that never answers.
 type lockedOut struct{ attest.Pods }
 
-func (lockedOut) Next(ctx context.Context, _ time.Time) (*pod.Index, error) {
+func (lockedOut) Next(ctx context.Context, _ string, _ time.Time) (*pod.Index, error) {
 	<-ctx.Done()
 	return nil, context.Cause(ctx)
 }

@@ -44,7 +44,7 @@ type Workload struct {
 // namespace of its own, is refused when another pod reports its container's ID
 // too. That is not shown.
 func (a *Attestor) List(ctx context.Context, newerThan time.Time) (*Listing, error) {
-	index, err := a.next(ctx, newerThan)
+	index, err := a.next(ctx, "", newerThan)
 	if err != nil {
 		return nil, err
 	}

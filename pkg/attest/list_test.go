@@ -172,7 +172,7 @@ func TestAListThatIsNewerThanTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{answers: []func(*pod.Builder) error{pods(), pods(app())}}
 		a, _ := attestor(t, "/", s)
-		known, _ := s.Next(t.Context(), time.Time{})
+		known, _ := s.Next(t.Context(), "", time.Time{})
 		a.Pods = &cached{s, known} // which others asked for
 		first, err := a.List(t.Context(), time.Time{})
 		if err != nil || len(first.Workloads) != 0 || len(s.asked) != 1 {

@@ -22,9 +22,9 @@ type slow struct {
 	takes, age time.Duration
 }
 
-func (s slow) Next(ctx context.Context, newerThan time.Time) (*pod.Index, error) {
+func (s slow) Next(ctx context.Context, uid string, newerThan time.Time) (*pod.Index, error) {
 	time.Sleep(s.takes)
-	index, err := s.Pods.Next(ctx, newerThan)
+	index, err := s.Pods.Next(ctx, uid, newerThan)
 	if err != nil {
 		return nil, err
 	}

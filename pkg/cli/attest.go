@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/podseal/podseal/pkg/attest"
+	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/setup"
@@ -51,14 +52,16 @@ suggested.`,
 }
 
 func (c *command) attest(ctx context.Context, pid int32, explain bool, entry entryOptions) error {
-	cfg, attestor, done, err := c.attestor()
+	cfg, parts, done, err := c.parts(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	attestor := parts.Attestor
 	attestor.Explain = explain
-	progress := terminal.StartProgress(c.Stderr, fmt.Sprintf("looking for process %d in the pods of %s", pid, cfg.kubelet()))
-	attestor.Pods = &reported{pods: attestor.Pods, progress: progress, attempts: attestor.MaxPollAttempts}
+	source, _ := parts.Using()
+	progress := terminal.StartProgress(c.Stderr, fmt.Sprintf("looking for process %d in the pods of %s", pid, cfg.kubelet(source)))
+	attestor.Pods = &reported{pods: attestor.Pods, using: parts.Using, progress: progress, attempts: attestor.MaxPollAttempts}
 	report, err := attestor.Attest(ctx, pid)
 	progress.Stop()
 	if ctx.Err() != nil {
@@ -71,6 +74,7 @@ func (c *command) attest(ctx context.Context, pid int32, explain bool, entry ent
 			entry.trustDomain = cfg.block.TrustDomain.Text
 		}
 		a.Explanation = newExplanation(cfg, report)
+		a.Explanation.Source = newExplainedSource(cfg, parts)
 		a.Explanation.suggest(cfg.selectorType(), report, entry)
 	}
 	if c.json() {
@@ -153,6 +157,15 @@ func newExplanation(cfg *configuration, r *attest.Report) *explanation {
 	return e
 }
 
+func newExplainedSource(cfg *configuration, parts *setup.Parts) explainedSource {
+	source, err := parts.Using()
+	e := explainedSource{Name: source, Address: cfg.address(source)}
+	if err != nil {
+		e.NotPodsAPI = diagnose(err).Cause
+	}
+	return e
+}
+
 // found says what a step found, as far as it came.
 func found(step attest.Step, r *attest.Report) string {
 	passed := slices.ContainsFunc(r.Steps, func(s attest.StepReport) bool { return s.Step == step && !s.Ended })
@@ -209,9 +222,9 @@ func (e *explanation) suggest(selectorType string, r *attest.Report, o entryOpti
 	}
 }
 
-// attestor makes the parts that the plugin would make of the configuration. done
+// parts makes the parts that the plugin would make of the configuration. done
 // closes them.
-func (c *command) attestor() (_ *configuration, _ *attest.Attestor, done func(), err error) {
+func (c *command) parts(ctx context.Context) (_ *configuration, _ *setup.Parts, done func(), err error) {
 	cfg, err := c.loadConfig("")
 	if err != nil {
 		return nil, nil, nil, err
@@ -225,27 +238,49 @@ func (c *command) attestor() (_ *configuration, _ *attest.Attestor, done func(),
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return cfg, parts.Attestor, func() { parts.CloseUnlessIn(nil) }, nil
+	progress := terminal.StartProgress(c.Stderr, "looking whether "+cfg.kubelet(config.FromPodsAPI)+" answers")
+	defer progress.Stop()
+	parts.Settle(ctx)
+	return cfg, parts, func() { parts.CloseUnlessIn(nil) }, nil
 }
 
 // reported is a pod source that says how far the looks at it have come.
 type reported struct {
 	pods     attest.Pods
+	using    func() (config.PodSource, error)
 	progress *terminal.Progress
+	// attempts is how many looks there are at most; the Pods API, which is told of
+	// changes, has as many as it likes.
 	attempts int
 
 	looks int
 }
 
 // Next implements attest.Pods.
-func (r *reported) Next(ctx context.Context, newerThan time.Time) (*pod.Index, error) {
+func (r *reported) Next(ctx context.Context, uid string, newerThan time.Time) (*pod.Index, error) {
 	r.looks++
-	index, err := r.pods.Next(ctx, newerThan)
+	index, err := r.pods.Next(ctx, uid, newerThan)
+	source, _ := r.using()
+	r.progress.Say(r.look(source) + ": " + seen(source, uid, index, err))
+	return index, err
+}
+
+func (r *reported) look(source config.PodSource) string {
+	if source == config.FromPodsAPI {
+		return fmt.Sprintf("look %d", r.looks)
+	}
+	return fmt.Sprintf("look %d of %d", r.looks, r.attempts)
+}
+
+// seen says why another look may be needed.
+func seen(source config.PodSource, uid string, index *pod.Index, err error) string {
 	switch {
 	case err != nil:
-		r.progress.Say(fmt.Sprintf("look %d of %d: %s", r.looks, r.attempts, diagnose(err).Cause))
-	default:
-		r.progress.Say(fmt.Sprintf("look %d of %d: the kubelet lists %d pods, the container is not among them yet", r.looks, r.attempts, index.Len()))
+		return diagnose(err).Cause
+	case source != config.FromPodsAPI || uid == "":
+		return fmt.Sprintf("the kubelet lists %d pods, the container is not among them yet", index.Len())
+	case index.Len() == 0:
+		return "the kubelet does not know the pod yet"
 	}
-	return index, err
+	return "the kubelet knows the pod, but not the container yet"
 }

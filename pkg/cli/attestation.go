@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/terminal"
 )
 
@@ -51,12 +52,22 @@ type explanation struct {
 	// Configuration and Plugin are what was used; empty for defaults.
 	Configuration string          `json:"configuration"`
 	Plugin        string          `json:"plugin,omitempty"`
+	Source        explainedSource `json:"pod_source"`
 	Steps         []explainedStep `json:"steps"`
 	Cgroups       []cgroupLine    `json:"cgroups"`
 	Attempts      []podAttempt    `json:"attempts"`
 	// Entry is a registration entry to suggest, NoEntry why there is none.
 	Entry   *entry `json:"entry,omitempty"`
 	NoEntry string `json:"no_entry,omitempty"`
+}
+
+// explainedSource is where pods were known from in the end.
+type explainedSource struct {
+	// Name is "kubelet" or "pods_api", Address its host and port or its socket.
+	Name    config.PodSource `json:"name"`
+	Address string           `json:"address"`
+	// NotPodsAPI is why the Pods API was not used where it would be.
+	NotPodsAPI string `json:"not_pods_api,omitempty"`
 }
 
 type explainedStep struct {
@@ -121,6 +132,7 @@ func (e *explanation) write(w *writer) {
 		where += ", WorkloadAttestor " + strconv.Quote(e.Plugin)
 	}
 	w.sentence("configuration: ", terminal.Bold, where)
+	w.sentence("pods are known from: ", terminal.Bold, e.Source.text())
 	w.heading("Steps")
 	var rows [][]terminal.Cell
 	for _, s := range e.Steps {
@@ -145,7 +157,7 @@ func (e *explanation) write(w *writer) {
 		w.table([]string{"hierarchy", "path", "the agent's", "it is"}, rows)
 	}
 	if len(e.Attempts) > 0 {
-		w.heading("Looks at the pods of the node")
+		w.heading(e.Source.looks())
 		rows = nil
 		for i, a := range e.Attempts {
 			missing := terminal.Good.Text("the container is there")
@@ -156,6 +168,25 @@ func (e *explanation) write(w *writer) {
 		}
 		w.table([]string{"look", "took", "pods", "result"}, rows)
 	}
+}
+
+func (s explainedSource) text() string {
+	kubelet := kubeletAt(s.Name, s.Address)
+	switch {
+	case s.Name == config.FromPodsAPI:
+		return kubelet + ", its Pods API"
+	case s.NotPodsAPI != "":
+		return kubelet + ", because its Pods API does not answer: " + s.NotPodsAPI
+	}
+	return kubelet
+}
+
+// looks is what the attempts looked at: the Pods API is asked for one pod alone.
+func (s explainedSource) looks() string {
+	if s.Name == config.FromPodsAPI {
+		return "Looks at the pod"
+	}
+	return "Looks at the pods of the node"
 }
 
 // duration is a time in seconds for people: three digits at most.

@@ -48,14 +48,30 @@ type configuration struct {
 // selectorType is what the agent puts before a selector's value.
 func (c *configuration) selectorType() string { return cmp.Or(c.block.Plugin, "k8s") }
 
-// kubelet is how people would name the kubelet that is asked.
-func (c *configuration) kubelet() string {
+// kubelet is how people would name the kubelet that is asked, with the source that
+// is in use.
+func (c *configuration) kubelet(source config.PodSource) string {
+	return kubeletAt(source, c.address(source))
+}
+
+func kubeletAt(source config.PodSource, address string) string {
+	if source == config.FromPodsAPI {
+		address = strconv.Quote(address)
+	}
+	return "the kubelet at " + address
+}
+
+// address is the socket of the kubelet's Pods API, or host and port.
+func (c *configuration) address(source config.PodSource) string {
+	if source == config.FromPodsAPI {
+		return c.config.PodsAPI.Socket
+	}
 	k := c.config.Kubelet
 	host := "127.0.0.1"
 	if k.Secure && k.NodeName != "" {
 		host = k.NodeName
 	}
-	return "the kubelet at " + net.JoinHostPort(host, strconv.Itoa(k.Port))
+	return net.JoinHostPort(host, strconv.Itoa(k.Port))
 }
 
 // check is an error for commands that need a configuration that holds.

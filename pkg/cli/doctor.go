@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/doctor"
 	"github.com/podseal/podseal/pkg/kubelet"
 	"github.com/podseal/podseal/pkg/setup"
@@ -30,10 +31,10 @@ func (c *command) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what podseal stands on, and say what to do about each failure",
-		Long: `doctor looks at the configuration, the node as it is seen from here, the way to
-the kubelet and what the credentials may do there, the clock, TMPDIR and the
-plugin's file. Each check has a name; what fails or weakens comes with a remedy.
-Run it where the agent runs. It changes nothing.
+		Long: `doctor looks at the configuration, the node as it is seen from here, where pods
+are known from, the way to the kubelet and what the credentials may do there, the
+clock, TMPDIR and the plugin's file. Each check has a name; what fails or weakens
+comes with a remedy. Run it where the agent runs. It changes nothing.
 
 The exit code is 1 when a check fails.`,
 		Args: noArgs,
@@ -94,18 +95,27 @@ func (c *command) examine(cfg *configuration) (o doctor.Options, done func()) {
 	if cfg.config == nil {
 		return o, done
 	}
-	o.Settings.Kubelet = kubelet.Config(cfg.config.Kubelet)
+	o.Settings.PodSource, o.Settings.Kubelet = doctor.Source(cfg.config.PodSource), kubelet.Config(cfg.config.Kubelet)
 	o.Settings.CgroupRoot, o.Settings.OwnPodUID = cfg.config.CgroupRoot, cfg.config.OwnPodUID
 	process := setup.NewProcess(slog.New(slog.DiscardHandler)) // what is logged is in the findings
 	process.Proc = c.Proc
 	o.Locator, o.LocatorErr = process.Locator(cfg.config)
-	client, err := process.Kubelet(cfg.config)
-	if err != nil {
-		o.KubeletErr = err
-		return o, done
+	if cfg.config.PodSource != config.FromPodsAPI {
+		if client, err := process.Kubelet(cfg.config); err != nil {
+			o.KubeletErr = err
+		} else {
+			o.Kubelet, done = client, client.Close
+		}
 	}
-	o.Kubelet = client
-	return o, client.Close
+	if cfg.config.PodSource != config.KubeletPort && o.Locator != nil {
+		if client, err := process.PodsAPI(cfg.config, o.Locator); err != nil {
+			o.PodsAPIErr = err
+		} else {
+			before := done
+			o.PodsAPI, done = client, func() { before(); client.Close() }
+		}
+	}
+	return o, done
 }
 
 func notices(findings []finding) []doctor.Notice {

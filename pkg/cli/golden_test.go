@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/doctor"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/terminal"
@@ -68,6 +69,8 @@ func explained() *attestation {
 	path := "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod7d1f6f0e_3f2a_4b5c_8d6e_9f0a1b2c3d4e.slice/cri-containerd-" + idOf("a") + ".scope"
 	a.Explanation = &explanation{
 		Configuration: "/run/spire/config/agent.conf", Plugin: "k8s",
+		Source: explainedSource{Name: config.KubeletPort, Address: "node-1:10250",
+			NotPodsAPI: "there is no socket \"/var/lib/kubelet/pods-api/pods-api.sock\" (pods_api_socket)"},
 		Steps: []explainedStep{
 			{Name: "process", Took: 0.000_131, Found: "state S, started 2026-11-21T12:29:12Z"},
 			{Name: "container", Took: 0.000_092, Found: "pod UID " + a.Pod.UID + ", container " + a.Container.ID, Read: []string{"/proc/4242/stat", "/proc/4242/cgroup", "/proc/self/cgroup"}},
@@ -97,6 +100,16 @@ func refusedExplained() *attestation {
 	return a
 }
 
+func explainedByThePodsAPI() *attestation {
+	a := explained()
+	a.Explanation.Source = explainedSource{Name: config.FromPodsAPI, Address: "/var/lib/kubelet/pods-api/pods-api.sock"}
+	a.Explanation.Attempts = []podAttempt{
+		{Took: 0.000_9, Pods: 1, Age: 0.000_9, Missing: a.Explanation.Attempts[0].Missing},
+		{Took: 0.042, Pods: 1, Age: 0.000_8},
+	}
+	return a
+}
+
 func aContainerList() *containerList {
 	first := listedContainer{Namespace: "payments", Pod: "api-6c9f", PodUID: "7d1f6f0e-3f2a-4b5c-8d6e-9f0a1b2c3d4e", Container: "api", Type: "regular", State: "running",
 		ContainerID: idOf("a"), Image: "registry.example.org/payments/api:1.4.2", ImageID: "registry.example.org/payments/api@" + digest, Selectors: anAttestation().Selectors}
@@ -118,6 +131,7 @@ func aValidation() *validation {
 func aDiagnosis() *diagnosis {
 	d := &diagnosis{header: kind("Diagnosis"), Checks: []doctor.Check{}}
 	for _, c := range []doctor.Check{
+		{Name: doctor.PodSource, Status: doctor.OK, Finding: "pods are known from the kubelet's Pods API: process 812, root's and in no pod, gave 31 pods at \"/var/lib/kubelet/pods-api/pods-api.sock\" (pods_api_socket)", Details: []string{"answered in: 2.1ms"}},
 		{Name: doctor.HostPID, Status: doctor.OK, Finding: "the processes of the node can be seen: process 2 is the kernel's own: this is the machine's PID namespace", Details: []string{"process 1 is in cgroup \"/init.scope\""}},
 		{Name: doctor.KubeletPermission, Status: doctor.Failed, Finding: "the kubelet forbids system:serviceaccount:spire:spire-agent to list its pods", Remedy: "grant the verb `get` on the resource `nodes/pods` (Kubernetes 1.33 and later; `nodes/proxy` before) with a ClusterRole and a ClusterRoleBinding", Details: []string{"the kubelet's answer: 403 Forbidden (user=system:serviceaccount:spire:spire-agent, verb=get, resource=nodes, subresource(s)=[pods proxy])"}},
 		{Name: doctor.KubeletLeastPrivilege, Status: doctor.Skipped, Finding: "not looked at, because kubelet-permission failed"},
@@ -136,6 +150,7 @@ var documents = []struct {
 }{
 	{"attest", anAttestation(), anAttestation().write},
 	{"attest-explain", explained(), explained().write},
+	{"attest-explain-pods-api", explainedByThePodsAPI(), explainedByThePodsAPI().write},
 	{"attest-explain-refused", refusedExplained(), refusedExplained().write},
 	{"list", aContainerList(), func(out *terminal.Output) error { return aContainerList().write(out, false) }},
 	{"list-selectors", aContainerList(), func(out *terminal.Output) error { return aContainerList().write(out, true) }},

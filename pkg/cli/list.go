@@ -49,15 +49,16 @@ nothing. Pods that the kubelet lists but that can't be read are shown too.`,
 }
 
 func (c *command) list(ctx context.Context, f listFlags) error {
-	cfg, attestor, done, err := c.attestor()
+	cfg, parts, done, err := c.parts(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	look := func(newerThan time.Time) (*containerList, error) {
-		progress := terminal.StartProgress(c.Stderr, "asking "+cfg.kubelet()+" for the pods of the node")
+		source, _ := parts.Using()
+		progress := terminal.StartProgress(c.Stderr, "asking "+cfg.kubelet(source)+" for the pods of the node")
 		defer progress.Stop()
-		listing, err := attestor.List(ctx, newerThan)
+		listing, err := parts.Attestor.List(ctx, newerThan)
 		if err != nil {
 			return nil, err
 		}

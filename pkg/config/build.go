@@ -17,6 +17,7 @@ const (
 	requestTimeout           = 10 * time.Second                                      // of one request to the kubelet
 	defaultNodeNameEnv       = "MY_NODE_NAME"
 	defaultPodUIDEnv         = "MY_POD_UID"
+	defaultPodsAPISocket     = "/var/lib/kubelet/pods-api/pods-api.sock"
 )
 
 // result reads the tree by the schema and applies defaults and rules.
@@ -54,6 +55,7 @@ func build(s *section, env func(string) string) *builder {
 	b.broker(s.block("experimental").block("broker"))
 	b.kubeletClientConflicts()
 	b.durations()
+	b.podSource()
 	b.kubelet()
 	b.ports()
 	b.attestTimeout()
@@ -111,6 +113,38 @@ func (b *builder) durations() {
 	b.config.PollRetryInterval = b.duration("poll_retry_interval", "poll retry interval", defaultPollRetryInterval)
 	b.config.Kubelet.Interval = b.config.PollRetryInterval
 	b.config.Kubelet.ReloadInterval = b.duration("reload_interval", "reload interval", defaultReloadInterval)
+	b.config.Kubelet.TTL = b.duration("pod_cache_ttl", "pod cache ttl", b.config.PollRetryInterval)
+}
+
+// podSource decides where pods are known from.
+func (b *builder) podSource() {
+	const key = "pod_source"
+	b.config.PodSource = PodSource(b.s.text(key))
+	switch b.config.PodSource {
+	case "":
+		b.config.PodSource = Auto
+	case Auto, KubeletPort:
+	case FromPodsAPI:
+	default:
+		b.problem(key, "%s: unsupported value %q; must be one of [%s, %s, %s]", key, b.s.text(key), Auto, KubeletPort, FromPodsAPI)
+	}
+	if b.config.PodSource == KubeletPort {
+		b.unused("pod_source", "pods_api_socket")
+	}
+	b.config.PodsAPI = PodsAPI{Socket: defaultPodsAPISocket, TTL: b.config.Kubelet.TTL, Interval: b.config.PollRetryInterval}
+	if socket := b.s.text("pods_api_socket"); socket != "" {
+		b.config.PodsAPI.Socket = socket
+		b.absolute("pods_api_socket", socket)
+	}
+}
+
+// absolute reports a path that is not absolute and clean. One that is has no "..".
+func (b *builder) absolute(key, name string) bool {
+	if path.IsAbs(name) && path.Clean(name) == name {
+		return true
+	}
+	b.problem(key, "%s: %q is not an absolute, clean path", key, name)
+	return false
 }
 
 // duration is the key's value, or its default where it is absent, zero or negative.
@@ -179,12 +213,9 @@ func (b *builder) cgroupRoot() {
 	if root == "" || root == "/" {
 		return
 	}
-	// A clean absolute path has no "..".
-	if !path.IsAbs(root) || path.Clean(root) != root {
-		b.problem(key, "%s: %q is not an absolute, clean path", key, root)
-		return
+	if b.absolute(key, root) {
+		b.config.CgroupRoot = root
 	}
-	b.config.CgroupRoot = root
 }
 
 func (b *builder) ownPodUID() {

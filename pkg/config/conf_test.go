@@ -34,7 +34,7 @@ func TestTheExamplesOfConf(t *testing.T) {
 			c.Warnings = []string{anonymousWarning}
 		},
 		"read-only-port.conf": func(c *parsed) {
-			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond}
+			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond, TTL: 500 * time.Millisecond}
 			c.Warnings = []string{readOnlyWarning}
 		},
 		"skip-verification.conf": func(c *parsed) {
@@ -42,6 +42,10 @@ func TestTheExamplesOfConf(t *testing.T) {
 			c.Kubelet.CAPath = ""
 			c.Kubelet.SkipVerification = true
 			c.Warnings = []string{skipWarning}
+		},
+		"pods-api.conf": func(c *parsed) {
+			c.PodSource = config.FromPodsAPI
+			c.Kubelet = config.Kubelet{}
 		},
 		"pinned-certificate.conf": func(c *parsed) {
 			c.Kubelet.CAPath = "/hostCert/kubelet.crt"

@@ -12,8 +12,13 @@ import (
 // Config is a configuration that holds: defaults are applied and contradictions
 // resolved. docs/configuration.md is the manual of the keys it comes from.
 type Config struct {
-	// Kubelet says how the kubelet is reached.
+	// PodSource says where pods are known from.
+	PodSource PodSource
+	// Kubelet says how the kubelet is reached; not used with the source PodsAPI.
 	Kubelet Kubelet
+	// PodsAPI says where the kubelet's Pods API is; not used with the source
+	// KubeletPort.
+	PodsAPI PodsAPI
 	// MaxPollAttempts is how often a container is looked for before its attestation
 	// ends; at least 1.
 	MaxPollAttempts int
@@ -65,6 +70,27 @@ type Kubelet struct {
 	ReloadInterval time.Duration
 	// Interval is Config.PollRetryInterval.
 	Interval time.Duration
+	// TTL is how old an answer may be that is shared; positive.
+	TTL time.Duration
+}
+
+// PodSource is a value of pod_source.
+type PodSource string
+
+// The sources of pods.
+const (
+	// Auto is the Pods API while it answers, and the kubelet's port otherwise.
+	Auto        PodSource = "auto"
+	KubeletPort PodSource = "kubelet"
+	FromPodsAPI PodSource = "pods_api"
+)
+
+// PodsAPI is where the kubelet's Pods API is and how old its answers may be.
+type PodsAPI struct {
+	// Socket is an absolute, clean path.
+	Socket string
+	// TTL and Interval are those of Kubelet.
+	TTL, Interval time.Duration
 }
 
 // Broker is the configuration of the Broker API.

@@ -33,11 +33,23 @@ func defaults() parsed {
 			TokenPath:      inClusterToken,
 			ReloadInterval: time.Minute,
 			Interval:       500 * time.Millisecond,
+			TTL:            500 * time.Millisecond,
+		},
+		PodSource: config.Auto,
+		PodsAPI: config.PodsAPI{
+			Socket:   "/var/lib/kubelet/pods-api/pods-api.sock",
+			TTL:      500 * time.Millisecond,
+			Interval: 500 * time.Millisecond,
 		},
 		MaxPollAttempts:   60,
 		PollRetryInterval: 500 * time.Millisecond,
 		AttestTimeout:     30 * time.Second,
 	}}
+}
+
+// every sets the interval and what has it for a default.
+func (c *parsed) every(d time.Duration) {
+	c.PollRetryInterval, c.Kubelet.Interval, c.Kubelet.TTL, c.PodsAPI.Interval, c.PodsAPI.TTL = d, d, d, d, d
 }
 
 // mustParse is what a text without problems comes to.
@@ -72,7 +84,7 @@ func TestParse(t *testing.T) {
 		{name: "nothing", text: ``},
 
 		{name: "read-only port", text: `kubelet_read_only_port = 10255`, want: func(c *parsed) {
-			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond}
+			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond, TTL: 500 * time.Millisecond}
 			c.Warnings = []string{readOnlyWarning}
 		}},
 		{name: "the read-only port knows no names, files or credentials", text: `
@@ -82,7 +94,7 @@ func TestParse(t *testing.T) {
 			kubelet_ca_path              = "/ca.pem"
 			use_anonymous_authentication = true
 		`, env: map[string]string{"MY_NODE_NAME": "node-2"}, want: func(c *parsed) {
-			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond}
+			c.Kubelet = config.Kubelet{Port: 10255, ReloadInterval: time.Minute, Interval: 500 * time.Millisecond, TTL: 500 * time.Millisecond}
 			c.Warnings = []string{readOnlyWarning,
 				"kubelet_ca_path, certificate_path, use_anonymous_authentication, node_name: not used, because of kubelet_read_only_port"}
 		}},
@@ -94,12 +106,12 @@ func TestParse(t *testing.T) {
 
 		{name: "attempts and interval", text: "max_poll_attempts = 3\npoll_retry_interval = \"2s\"", want: func(c *parsed) {
 			c.MaxPollAttempts = 3
-			c.PollRetryInterval, c.Kubelet.Interval = 2*time.Second, 2*time.Second
+			c.every(2 * time.Second)
 			c.AttestTimeout = 10 * time.Second
 		}},
 		{name: "more attempts and interval", text: "max_poll_attempts = 30\npoll_retry_interval = \"2s\"", want: func(c *parsed) {
 			c.MaxPollAttempts = 30
-			c.PollRetryInterval, c.Kubelet.Interval = 2*time.Second, 2*time.Second
+			c.every(2 * time.Second)
 			c.AttestTimeout = time.Minute
 		}},
 		{name: "attempts, interval and reload of zero are the defaults", text: "max_poll_attempts = 0\npoll_retry_interval = \"0s\"\nreload_interval = 0"},
@@ -117,7 +129,27 @@ func TestParse(t *testing.T) {
 			cgroup_root         = ""
 			kubelet_server_name = ""
 			pod_uid_env         = ""
+			pod_source          = ""
+			pods_api_socket     = ""
+			pod_cache_ttl       = ""
 		`},
+		{name: "pods from the kubelet's port", text: `pod_source = "kubelet"`, want: func(c *parsed) { c.PodSource = config.KubeletPort }},
+		{name: "pods from the kubelet's port, with a socket", text: "pod_source = \"kubelet\"\npods_api_socket = \"/sock\"", want: func(c *parsed) {
+			c.PodSource, c.PodsAPI.Socket = config.KubeletPort, "/sock"
+			c.Warnings = []string{"pods_api_socket: not used, because of pod_source"}
+		}},
+		{name: "pods from the Pods API", text: "pod_source = \"pods_api\"\npods_api_socket = \"/sock\"", want: func(c *parsed) {
+			c.PodSource, c.PodsAPI.Socket, c.Kubelet = config.FromPodsAPI, "/sock", config.Kubelet{}
+		}},
+		{name: "pods from the Pods API, with settings of the port", text: "pod_source = \"pods_api\"\nkubelet_secure_port = 10250\ntoken_path = \"/token\"", want: func(c *parsed) {
+			c.PodSource, c.Kubelet = config.FromPodsAPI, config.Kubelet{}
+			c.Warnings = []string{"kubelet_secure_port, token_path: not used, because of pod_source"}
+		}},
+		{name: "pod cache ttl", text: `pod_cache_ttl = "5s"`, want: func(c *parsed) { c.Kubelet.TTL, c.PodsAPI.TTL = 5*time.Second, 5*time.Second }},
+		{name: "pod cache ttl of zero is the interval", text: "pod_cache_ttl = \"0s\"\npoll_retry_interval = \"1s\"\nmax_poll_attempts = 30", want: func(c *parsed) {
+			c.MaxPollAttempts = 30
+			c.every(time.Second)
+		}},
 		{name: "reload interval", text: `reload_interval = "7s"`, want: func(c *parsed) { c.Kubelet.ReloadInterval = 7 * time.Second }},
 
 		{name: "CA path", text: `kubelet_ca_path = "/ca.pem"`, want: func(c *parsed) { c.Kubelet.CAPath = "/ca.pem" }},

@@ -6,6 +6,12 @@ import "strings"
 // effect are dropped, with a warning where somebody may count on them.
 func (b *builder) kubelet() {
 	k := &b.config.Kubelet
+	if b.config.PodSource == FromPodsAPI {
+		*k = Kubelet{}
+		b.unused("pod_source", "kubelet_read_only_port", "kubelet_secure_port", "kubelet_ca_path", "skip_kubelet_verification", "token_path",
+			"certificate_path", "private_key_path", "use_anonymous_authentication", "node_name", "node_name_env", "reload_interval", "kubelet_server_name")
+		return
+	}
 	readOnly, secure := b.s.number("kubelet_read_only_port"), b.s.number("kubelet_secure_port")
 	if readOnly > 0 && secure > 0 {
 		b.problem("kubelet_read_only_port", "cannot use both the read-only and secure port")
@@ -73,7 +79,7 @@ func (b *builder) unused(because string, keys ...string) {
 	var set []string
 	builtIn := false
 	for _, key := range keys {
-		if v := b.s.value(key); v.text != "" || v.flag {
+		if v := b.s.value(key); v.text != "" || v.flag || v.number > 0 {
 			set = append(set, key)
 			k, _ := find(schema, key)
 			builtIn = builtIn || !k.added

@@ -184,6 +184,21 @@ var schema = []key{
 		},
 	},
 	{
+		name: "pod_source", kind: stringKind, byDefault: "auto", added: true,
+		meaning: "Where pods are known from. `kubelet`: the kubelet's HTTPS (or read-only) port. `pods_api`: the kubelet's Pods API on its local socket, without network, certificates, token or permission; the keys about the kubelet's port are not used then. `auto`: the Pods API while it answers, and the kubelet's port otherwise.",
+		errors:  []string{"pod_source: unsupported value ...; must be one of [auto, kubelet, pods_api]"},
+	},
+	{
+		name: "pods_api_socket", kind: stringKind, byDefault: defaultPodsAPISocket, added: true,
+		meaning: "Socket of the kubelet's Pods API: `pods-api/pods-api.sock` in the kubelet's `--root-dir`. Mount its directory, not the socket: a kubelet that restarts makes it anew.",
+		errors:  []string{"pods_api_socket: ... is not an absolute, clean path"},
+	},
+	{
+		name: "pod_cache_ttl", kind: durationKind, byDefault: "`poll_retry_interval`", added: true,
+		meaning: "How old what is known of a pod may be when it is used for a caller who just came. More makes fewer requests to the kubelet, and a changed label or status is seen later. 0 and less for the default.",
+		errors:  []string{"unable to parse pod cache ttl: ..."},
+	},
+	{
 		name: "attest_timeout", kind: durationKind, byDefault: "`max_poll_attempts` x `poll_retry_interval`, at least `10s`", added: true,
 		meaning: "How long one attestation may take in all. 0 for the default.",
 		errors:  []string{"unable to parse attest timeout: ...", "attest_timeout: ... is negative"},

@@ -1,9 +1,9 @@
 // Package doctor examines what podseal stands on: the configuration, the node as
-// it is seen from here, the way to the kubelet and what the credentials may do
-// there, clock, temporary directory and the plugin's own file. It asks through the
-// same parts as the plugin and has no second way of its own. What it finds are
-// sentences: one that says what is wrong, with the key, file, host or name, and
-// one that says what to do.
+// it is seen from here, where pods are known from, the way to the kubelet and what
+// the credentials may do there, clock, temporary directory and the plugin's own
+// file. It asks through the same parts as the plugin and has no second way of its
+// own. What it finds are sentences: one that says what is wrong, with the key,
+// file, host or name, and one that says what to do.
 //
 // It changes nothing but a socket that it makes in TMPDIR and removes again, and
 // it never suggests a value that somebody on the node could have planted.
@@ -18,6 +18,7 @@ import (
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/kubelet"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/podsapi"
 	"github.com/podseal/podseal/pkg/printable"
 )
 
@@ -55,6 +56,7 @@ const (
 	Configuration         = "configuration"
 	HostPID               = "host-pid"
 	Cgroups               = "cgroups"
+	PodSource             = "pod-source"
 	KubeletFiles          = "kubelet-files"
 	KubeletName           = "kubelet-name"
 	KubeletConnection     = "kubelet-connection"
@@ -75,7 +77,7 @@ const (
 // once.
 func Names() []string {
 	return []string{
-		Configuration, HostPID, Cgroups,
+		Configuration, HostPID, Cgroups, PodSource,
 		KubeletFiles, KubeletName, KubeletConnection, KubeletCertificate, KubeletServerName, KubeletAuthentication,
 		KubeletPermission, KubeletLeastPrivilege, KubeletPods,
 		Clock, KubeletRoot, Containers, TempDir, PluginChecksum,
@@ -90,10 +92,14 @@ type Options struct {
 	// with the reason in LocatorErr, or where the configuration has problems.
 	Locator    *container.Locator
 	LocatorErr error
-	// Kubelet is the pod source; nil where it could not be made, with the reason
-	// in KubeletErr, or where the configuration has problems.
+	// Kubelet is the kubelet's port; nil where it could not be made, with the
+	// reason in KubeletErr, where the configuration has problems, or where
+	// Settings.PodSource has no use for it. PodsAPI is the same of the kubelet's
+	// Pods API, which can't be made without a Locator.
 	Kubelet    Kubelet
 	KubeletErr error
+	PodsAPI    PodsAPI
+	PodsAPIErr error
 	// Plugin is how the agent starts podseal; nil where only plugin_data was
 	// given.
 	Plugin *Plugin
@@ -111,12 +117,25 @@ type Settings struct {
 	// Problems are why it is refused. Warnings are about settings that weaken
 	// what podseal vouches for, or have no effect.
 	Problems, Warnings []Notice
-	// Kubelet is how the kubelet is reached, CgroupRoot the kubelet's
-	// --cgroup-root, OwnPodUID the UID of the pod that this process is in, empty
-	// where that is not known; all without meaning where there are Problems.
+	// PodSource is where pods are to be known from, Kubelet how the kubelet's port
+	// is reached, CgroupRoot the kubelet's --cgroup-root, OwnPodUID the UID of the
+	// pod that this process is in, empty where that is not known; all without
+	// meaning where there are Problems.
+	PodSource             Source
 	Kubelet               kubelet.Config
 	CgroupRoot, OwnPodUID string
 }
+
+// Source is a value of the key pod_source.
+type Source string
+
+// The sources.
+const (
+	// Auto is the Pods API where it answers, and the kubelet's port otherwise.
+	Auto        Source = "auto"
+	KubeletPort Source = "kubelet"
+	FromPodsAPI Source = "pods_api"
+)
 
 // Notice is a sentence about the configuration.
 type Notice struct {
@@ -133,13 +152,19 @@ type Kubelet interface {
 	Inspect(ctx context.Context) (*kubelet.Inspection, error)
 }
 
+// PodsAPI is the other one: a *podsapi.Client.
+type PodsAPI interface {
+	Next(ctx context.Context, uid string, newerThan time.Time) (*pod.Index, error)
+	Inspect(ctx context.Context) (*podsapi.Inspection, error)
+}
+
 // Run makes the checks, in the order of Names, and yields each as soon as it is
 // made. Every name comes exactly once, unless ctx ends: then it stops at once.
 func Run(ctx context.Context, o Options) iter.Seq[Check] {
 	return func(yield func(Check) bool) {
 		x := &examination{Options: o}
 		for _, step := range []func(context.Context) []Check{
-			x.configuration, x.hostPID, x.cgroups, x.way, x.pods, x.clock, x.survey, x.tempDir, x.plugin,
+			x.configuration, x.hostPID, x.cgroups, x.podSource, x.way, x.pods, x.clock, x.survey, x.tempDir, x.plugin,
 		} {
 			checks := step(ctx)
 			if ctx.Err() != nil {
@@ -163,12 +188,17 @@ type examination struct {
 	blind string
 	// version is the kind of cgroups, empty where it is not known.
 	version container.CgroupVersion
-	// inspection is the way to the kubelet, nil where nobody went it. noWay is
-	// the check that it ended at, empty where it did not.
+	// usesAPI is whether pods are known from the Pods API, noAPI why they are not
+	// although nothing else will do.
+	usesAPI bool
+	noAPI   string
+	// inspection is the way to the kubelet's port, nil where nobody went it. noWay
+	// is the check that it ended at, empty where it did not.
 	inspection *kubelet.Inspection
 	noWay      string
-	// index is the kubelet's list, nil where there is none.
+	// index is the kubelet's list, nil where there is none; list gives a newer one.
 	index *pod.Index
+	list  func(ctx context.Context, newerThan time.Time) (*pod.Index, error)
 }
 
 func ok(name, finding string, details ...string) Check {

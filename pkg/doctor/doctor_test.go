@@ -27,6 +27,7 @@ func TestNothingIsWrong(t *testing.T) {
 	for name, words := range map[string]string{
 		doctor.HostPID:               `process 1 is in cgroup "/init.scope"`,
 		doctor.Cgroups:               "cgroup v2",
+		doctor.PodSource:             `as pod_source "kubelet" asks for`,
 		doctor.KubeletName:           `node_name "localhost" has the address 127.0.0.1`,
 		doctor.KubeletCertificate:    "which expires in 23h59m",
 		doctor.KubeletServerName:     `has the name "localhost" (node_name)`,
@@ -279,7 +280,7 @@ func TestItStopsAtOnceWhenNobodyWaits(t *testing.T) {
 	for c := range doctor.Run(ctx, n.options) {
 		names = append(names, c.Name)
 	}
-	if want := []string{doctor.Configuration, doctor.HostPID, doctor.Cgroups}; !slices.Equal(names, want) {
+	if want := []string{doctor.Configuration, doctor.HostPID, doctor.Cgroups, doctor.PodSource}; !slices.Equal(names, want) {
 		t.Errorf("checks %v, want %v", names, want)
 	}
 	for range doctor.Run(t.Context(), n.options) {

@@ -21,18 +21,31 @@ var role = []string{
 	`    verbs: ["get"]`,
 }
 
-// pods asks for the list that attestations are made from.
+// pods asks for the list that attestations are made from, and the kubelet's port
+// also where it is only the fallback.
 func (x *examination) pods(ctx context.Context) []Check {
-	if x.noWay != "" {
-		return []Check{skipped(KubeletPermission, x.noWay), skipped(KubeletLeastPrivilege, x.noWay), skipped(KubeletPods, x.noWay)}
+	permission, excess, pods := skipped(KubeletPermission, x.noWay), skipped(KubeletLeastPrivilege, x.noWay), skipped(KubeletPods, x.noWay)
+	if x.noWay == "" {
+		x.list = x.Kubelet.Next
+		index, err := x.list(ctx, time.Time{})
+		x.index = index
+		permission, pods = judgePods(x.Settings.Kubelet, index, err)
+		excess = judgeExcess(x.inspection)
 	}
-	index, err := x.Kubelet.Next(ctx, time.Time{})
-	x.index = index
-	return judgePods(x.Settings.Kubelet, x.inspection, index, err)
+	switch {
+	case x.noAPI != "":
+		pods = skipped(KubeletPods, x.noAPI)
+	case x.usesAPI:
+		if pods.Status == Failed { // there is no other check for it then
+			permission = failed(KubeletPermission, pods.Finding, pods.Remedy)
+		}
+		pods = x.podsOfAPI(ctx)
+	}
+	return append(x.fallback([]Check{permission, excess}), pods)
 }
 
-func judgePods(cfg kubelet.Config, i *kubelet.Inspection, index *pod.Index, err error) []Check {
-	permission := ok(KubeletPermission, "the credentials may list the pods of this node")
+func judgePods(cfg kubelet.Config, index *pod.Index, err error) (permission, pods Check) {
+	permission = ok(KubeletPermission, "the credentials may list the pods of this node")
 	if !cfg.Secure {
 		permission = skipped(KubeletPermission, "the read-only port asks for no permission")
 	}
@@ -40,7 +53,6 @@ func judgePods(cfg kubelet.Config, i *kubelet.Inspection, index *pod.Index, err 
 	if err != nil && !diagnosed {
 		d = kubelet.Diagnosis{Cause: err.Error(), Remedy: "look at podseal's log and at the kubelet's"}
 	}
-	var pods Check
 	switch {
 	case err != nil && d.Reason == kubelet.ReasonForbidden:
 		permission = failed(KubeletPermission, d.Cause, d.Remedy, role...)
@@ -54,7 +66,7 @@ func judgePods(cfg kubelet.Config, i *kubelet.Inspection, index *pod.Index, err 
 	default:
 		pods = judgeIndex(index)
 	}
-	return []Check{permission, judgeExcess(i), pods}
+	return permission, pods
 }
 
 func judgeExcess(i *kubelet.Inspection) Check {

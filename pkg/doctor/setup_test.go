@@ -48,8 +48,9 @@ func newNode(t *testing.T, o kubelettest.Options) *node {
 		TempDir:      shortDir(t),
 		Synchronised: func() (bool, error) { return true, nil },
 	}
+	n.options.Settings.PodSource = doctor.KubeletPort
 	n.cfg = &n.options.Settings.Kubelet
-	*n.cfg = kubelet.Config{Secure: !o.Plain, Port: s.Port(), ReloadInterval: time.Minute, Interval: time.Millisecond}
+	*n.cfg = kubelet.Config{Secure: !o.Plain, Port: s.Port(), ReloadInterval: time.Minute, Interval: time.Millisecond, TTL: time.Millisecond}
 	if n.cfg.Secure {
 		n.cfg.NodeName, n.cfg.CAPath, n.cfg.TokenPath = "localhost", files.CA, files.Token
 	}
@@ -75,7 +76,7 @@ func (n *node) run(t *testing.T) checks {
 	if n.options.LocatorErr == nil && n.options.Locator == nil {
 		n.options.Locator = n.proc.Locator()
 	}
-	if n.options.Kubelet == nil {
+	if n.options.Kubelet == nil && n.options.Settings.PodSource != doctor.FromPodsAPI {
 		if client, err := n.client(t); err == nil {
 			n.options.Kubelet = client
 		} else {

@@ -36,7 +36,7 @@ func (x *examination) confirm(ctx context.Context, f *surveyFacts) {
 	if len(f.missing()) == 0 {
 		return
 	}
-	later, err := x.Kubelet.Next(ctx, x.index.Taken)
+	later, err := x.list(ctx, x.index.Taken)
 	if err != nil {
 		return // what is known already will do
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/podseal/podseal/pkg/kubelet"
 )
 
-// wayStages are the checks of the way to the kubelet, in the order in which a
-// request passes them.
+// wayStages are the checks of the way to the kubelet's port, in the order in which
+// a request passes them.
 var wayStages = []string{KubeletFiles, KubeletName, KubeletConnection, KubeletCertificate, KubeletServerName, KubeletAuthentication}
 
 // way asks the kubelet once, for nothing in particular.
@@ -21,6 +21,8 @@ func (x *examination) way(ctx context.Context) []Check {
 	switch {
 	case len(x.Settings.Problems) > 0:
 		return x.noKubelet(because(Configuration))
+	case x.Settings.PodSource == FromPodsAPI:
+		return x.noKubelet("the kubelet's port is not used, since pod_source is \"pods_api\"")
 	case x.Kubelet == nil && x.KubeletErr == nil:
 		return x.noKubelet("not looked at, because podseal's parts could not be put together")
 	}
@@ -33,7 +35,7 @@ func (x *examination) way(ctx context.Context) []Check {
 	}
 	checks, failedAt := judgeWay(wayFacts{x.Settings.Kubelet, x.inspection, err, time.Now()})
 	x.noWay = failedAt
-	return checks
+	return x.fallback(checks)
 }
 
 func replaced(r kubelet.Reason) bool {

@@ -29,7 +29,7 @@ import (
 // make clients that behave the same.
 type Config struct {
 	// Secure is HTTPS; otherwise plain HTTP to 127.0.0.1, without
-	// authentication, and of the other fields only Port and Interval count.
+	// authentication, and of the other fields only Port, Interval and TTL count.
 	Secure bool
 	// Port is the kubelet's port.
 	Port int
@@ -59,9 +59,11 @@ type Config struct {
 	// ReloadInterval is how old the files' contents may be when a request
 	// starts; they are read again after that.
 	ReloadInterval time.Duration
-	// Interval is the least time between the starts of two requests, and how
-	// old a shared answer may be.
+	// Interval is the least time between the starts of two requests.
 	Interval time.Duration
+	// TTL is how old an answer may be that is shared with a caller who wants
+	// any.
+	TTL time.Duration
 }
 
 // Client asks one kubelet. It is safe for concurrent use.

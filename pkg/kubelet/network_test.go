@@ -89,7 +89,7 @@ func after(d time.Duration) func(int, *http.Request) (*http.Response, error) {
 const interval = 500 * time.Millisecond
 
 func plain() kubelet.Config {
-	return kubelet.Config{Port: 10255, Interval: interval, ReloadInterval: time.Minute}
+	return kubelet.Config{Port: 10255, Interval: interval, TTL: interval, ReloadInterval: time.Minute}
 }
 
 func newClient(t *testing.T, cfg kubelet.Config, gate *kubelet.Gate, n *network) *kubelet.Client {

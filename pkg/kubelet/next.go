@@ -24,7 +24,7 @@ type flight struct {
 }
 
 // Next returns an index that was taken after newerThan (any, when that is zero)
-// and not longer than Config.Interval ago, or else waits for the request in
+// and not longer than Config.TTL ago, or else waits for the request in
 // flight or a new one. All callers share it: who leaves cancels nothing for the
 // others, a failure goes to everyone who waits and is not kept, and without a
 // caller there is no request. A request ends after 10 s.
@@ -62,7 +62,7 @@ func (c *Client) Next(ctx context.Context, newerThan time.Time) (*pod.Index, err
 func (c *Client) board(newerThan time.Time) (*pod.Index, *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if x := c.latest; x != nil && x.Taken.After(newerThan) && time.Since(x.Taken) < c.cfg.Interval {
+	if x := c.latest; x != nil && x.Taken.After(newerThan) && time.Since(x.Taken) < c.cfg.TTL {
 		return x, nil
 	}
 	if c.flight == nil {

@@ -111,7 +111,7 @@ func tokenClient(t *testing.T) (*kubelet.Client, *recorder, *logs, string) {
 	write(t, path, "one\n")
 	l, r := newLogs(t), &recorder{}
 	c, err := kubelet.NewWithTransport(kubelet.Config{
-		Secure: true, Port: 10250, SkipVerification: true, TokenPath: path, ReloadInterval: time.Minute, Interval: interval,
+		Secure: true, Port: 10250, SkipVerification: true, TokenPath: path, ReloadInterval: time.Minute, Interval: interval, TTL: interval,
 	}, kubelet.NewGate(), l.logger, r)
 	if err != nil {
 		t.Fatal(err)

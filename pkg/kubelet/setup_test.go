@@ -43,6 +43,7 @@ func newNode(t testing.TB, o kubelettest.Options) *node {
 		TokenPath:      files.Token,
 		ReloadInterval: time.Minute,
 		Interval:       10 * time.Millisecond,
+		TTL:            10 * time.Millisecond,
 	}}
 }
 

@@ -76,7 +76,7 @@ func TestThePortSpeaksTheOtherProtocol(t *testing.T) {
 	t.Run("TLS of another make on the read-only port", func(t *testing.T) {
 		t.Parallel()
 		l := listen(t, func(c net.Conn) { _, _ = c.Write([]byte("\x15\x03\x01\x00\x02\x02\x16")) })
-		cfg := kubelet.Config{Port: l, Interval: time.Millisecond}
+		cfg := kubelet.Config{Port: l, Interval: time.Millisecond, TTL: time.Millisecond}
 		c, err := kubelet.New(cfg, kubelet.NewGate(), newLogs(t).logger)
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,9 @@ type Index struct {
 	// Taken is when the source was asked: everything in the index was true
 	// then or later.
 	Taken time.Time
+	// Watched is whether the source is told when the pod that was asked about
+	// changes, and so may give the next index at any moment.
+	Watched bool
 
 	pods   map[string]*Pod
 	faults map[string]error

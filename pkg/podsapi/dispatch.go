@@ -272,6 +272,7 @@ func (c *Client) finish(l *listing) {
 	c.listing = nil
 	c.noted(explained)
 	index := l.builder.Index()
+	index.Watched = true
 	if err == nil {
 		c.take(l, index)
 	}

@@ -276,5 +276,7 @@ func indexOf(uid string, r *record, taken time.Time) *pod.Index {
 	default:
 		b.Add(r.pod)
 	}
-	return b.Index()
+	index := b.Index()
+	index.Watched = true
+	return index
 }

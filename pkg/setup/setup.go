@@ -9,6 +9,7 @@ import (
 	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/kubelet"
+	"github.com/podseal/podseal/pkg/podsapi"
 )
 
 // Process is what belongs to the process and outlives every configuration: the
@@ -19,13 +20,14 @@ type Process struct {
 	Proc string
 
 	gate      *kubelet.Gate
+	limiter   *podsapi.Limiter
 	admission container.Admission
 	log       *slog.Logger
 }
 
 // NewProcess returns a Process that logs to log.
 func NewProcess(log *slog.Logger) *Process {
-	return &Process{gate: kubelet.NewGate(), log: log}
+	return &Process{gate: kubelet.NewGate(), limiter: podsapi.NewLimiter(), log: log}
 }
 
 // Parts are the parts of one configuration. They are immutable: a call that
@@ -34,34 +36,35 @@ type Parts struct {
 	Config   *config.Config
 	Attestor *attest.Attestor
 
-	client *kubelet.Client
+	sources
 }
 
-// Build makes the parts of a configuration. Where previous has the same kubelet
-// settings its client, with connections and cached answers, is used again. Build
-// reads files and connects to nothing. An error leaves previous as it was.
+// Build makes the parts of a configuration. Where previous has the same settings
+// of a pod source that source, with connections and cached answers, is used
+// again. Build reads files and connects to nothing. An error leaves previous as
+// it was.
 func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
 	locator, err := p.Locator(cfg)
 	if err != nil {
 		return nil, err
 	}
-	client, err := p.client(cfg, previous)
-	if err != nil {
-		return nil, err
-	}
-	return &Parts{
+	parts := &Parts{
 		Config: cfg,
 		Attestor: &attest.Attestor{
-			Locator:          locator,
-			Admission:        &p.admission,
-			Pods:             client,
-			MaxPollAttempts:  cfg.MaxPollAttempts,
-			Timeout:          cfg.AttestTimeout,
-			WithoutContainer: cfg.DisableContainerSelectors,
-			Ephemeral:        cfg.EphemeralContainers,
+			Locator:           locator,
+			Admission:         &p.admission,
+			MaxPollAttempts:   cfg.MaxPollAttempts,
+			PollRetryInterval: cfg.PollRetryInterval,
+			Timeout:           cfg.AttestTimeout,
+			WithoutContainer:  cfg.DisableContainerSelectors,
+			Ephemeral:         cfg.EphemeralContainers,
 		},
-		client: client,
-	}, nil
+	}
+	if parts.sources, err = p.sources(cfg, locator, previous); err != nil {
+		return nil, err
+	}
+	parts.Attestor.Pods = parts.pods
+	return parts, nil
 }
 
 // Locator makes the part that finds the containers of processes.
@@ -75,22 +78,31 @@ func (p *Process) Locator(cfg *config.Config) (*container.Locator, error) {
 	})
 }
 
-// Kubelet makes the part that asks the kubelet. It must be closed.
+// Kubelet makes the part that asks the kubelet's port. It must be closed.
 func (p *Process) Kubelet(cfg *config.Config) (*kubelet.Client, error) {
 	return kubelet.New(kubelet.Config(cfg.Kubelet), p.gate, p.log)
 }
 
-func (p *Process) client(cfg *config.Config, previous *Parts) (*kubelet.Client, error) {
-	if previous != nil && previous.Config.Kubelet == cfg.Kubelet {
-		return previous.client, previous.client.Reload()
-	}
-	return p.Kubelet(cfg)
+// PodsAPI makes the part that asks the kubelet's Pods API. It must be closed.
+func (p *Process) PodsAPI(cfg *config.Config, locator *container.Locator) (*podsapi.Client, error) {
+	return podsapi.New(podsapi.Config{
+		Socket:   cfg.PodsAPI.Socket,
+		TTL:      cfg.PodsAPI.TTL,
+		Interval: cfg.PodsAPI.Interval,
+	}, p.limiter, inPod(locator), p.log)
 }
 
 // CloseUnlessIn closes what next does not use; a nil next uses nothing. Calls
 // that are still in progress get their answers.
 func (p *Parts) CloseUnlessIn(next *Parts) {
-	if next == nil || next.client != p.client {
-		p.client.Close()
+	var kept sources
+	if next != nil {
+		kept = next.sources
+	}
+	if p.port != nil && p.port != kept.port {
+		p.port.Close()
+	}
+	if p.api != nil && p.api != kept.api {
+		p.api.Close()
 	}
 }

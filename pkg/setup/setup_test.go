@@ -48,7 +48,7 @@ func TestTheKubeletsClientSurvivesAReconfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := first.Attestor.Pods.Next(t.Context(), time.Time{}); err != nil {
+	if _, err := first.Attestor.Pods.Next(t.Context(), "", time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	second, err := process.Build(parse(t, server, files, "disable_container_selectors = true"), first)
@@ -68,7 +68,7 @@ func TestTheKubeletsClientSurvivesAReconfiguration(t *testing.T) {
 	if third.Attestor.Pods == second.Attestor.Pods {
 		t.Error("other settings of the kubelet have the same client")
 	}
-	if _, err := third.Attestor.Pods.Next(t.Context(), time.Time{}); err != nil {
+	if _, err := third.Attestor.Pods.Next(t.Context(), "", time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := server.Stats(); got.Requests != 2 || got.Connections != 2 || got.MaxInFlight != 1 {
@@ -94,7 +94,7 @@ func TestAConfigurationWithABadFileIsRefusedAndChangesNothing(t *testing.T) {
 	if _, err := process.Build(parse(t, server, files, `reload_interval = "1s"`), parts); err == nil {
 		t.Error("other settings with a missing token are accepted")
 	}
-	if _, err := parts.Attestor.Pods.Next(t.Context(), time.Time{}); err != nil {
+	if _, err := parts.Attestor.Pods.Next(t.Context(), "", time.Time{}); err != nil {
 		t.Errorf("the parts in use fail after a refusal: %v", err)
 	}
 }
