@@ -269,7 +269,7 @@ func (w *world) neverID(t *testing.T, pod *corev1.Pod, container, id string) {
 
 // TestAForgedStatus is about whoever may write pods/status: the kubelet's list over
 // HTTPS has the API server's copy of the status, until the kubelet has corrected it
-// a few seconds later. Nothing but a list from elsewhere could tell.
+// a few seconds later. Its Pods API has the kubelet's own.
 func TestAForgedStatus(t *testing.T) {
 	w := inWorld(t)
 	t.Parallel()
@@ -285,7 +285,7 @@ func TestAForgedStatus(t *testing.T) {
 	before := w.sameSelectors(t, pid)
 
 	patch := fmt.Appendf(nil, `[{"op": "replace", "path": "/status/containerStatuses/0/imageID", "value": %q}]`, forged)
-	for _, socket := range sockets {
+	for _, socket := range []string{podsealSocket, builtInSocket, hostSocket} {
 		w.await(t, func(ctx context.Context) error {
 			_, err := w.Client.CoreV1().Pods(ns).Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{}, "status")
 			if err != nil {
@@ -308,6 +308,10 @@ func TestAForgedStatus(t *testing.T) {
 		}) {
 			t.Errorf("%s was not deceived", who)
 		}
+	}
+
+	if slices.ContainsFunc(w.answersOf(t, pod, name), func(a answer) bool { return a.Socket == privateSocket && a.ID != "" }) {
+		t.Error("podseal with the Pods API was deceived")
 	}
 
 	ended := time.Now()

@@ -34,7 +34,8 @@ type world struct {
 	// builtIn is the same with the attestor that SPIRE has built in, for comparison.
 	builtIn *stack.Agent
 	// private is podseal with a cgroup namespace of its own, as agents in pods have
-	// it on cgroup v2. Its pod has a workload too.
+	// it on cgroup v2, and with the kubelet's Pods API in place of its port. Its pod
+	// has a workload too.
 	private *stack.Agent
 	// host is podseal beside the cluster, as a service of the node. Its
 	// configuration can be replaced, and so can its token.
@@ -104,7 +105,12 @@ func (w *world) installAgents(ctx context.Context) (err error) {
 		})
 	})
 	all.Go(func() {
-		w.private, errs[1] = w.InstallVariant(ctx, stack.Variant{Name: "private", Port: 9984, Pod: inCgroupNamespace})
+		w.private, errs[1] = w.InstallVariant(ctx, stack.Variant{
+			Name: "private",
+			Port: 9984,
+			Conf: map[string]string{`node_name_env = "MY_NODE_NAME"`: `pod_source = "pods_api"`},
+			Pod:  func(p *corev1.PodSpec) { inCgroupNamespace(p); mountPodsAPI(p, w.Node.PodsAPI()) },
+		})
 	})
 	all.Go(func() { errs[2] = w.startHostAgent(ctx) })
 	all.Wait()
@@ -119,6 +125,16 @@ func inCgroupNamespace(p *corev1.PodSpec) {
 	own.Args = append([]string{"cgroup-namespace", "/opt/spire/bin/spire-agent", "run"}, own.Args...)
 	own.SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
 	addBeside(p, "private")
+}
+
+// mountPodsAPI gives the agent the folder of the kubelet's socket, where it is on
+// other nodes.
+func mountPodsAPI(p *corev1.PodSpec, folder string) {
+	own := &p.Containers[0]
+	own.VolumeMounts = append(own.VolumeMounts, corev1.VolumeMount{Name: "pods-api", MountPath: "/var/lib/kubelet/pods-api", ReadOnly: true})
+	p.Volumes = append(p.Volumes, corev1.Volume{Name: "pods-api", VolumeSource: corev1.VolumeSource{
+		HostPath: &corev1.HostPathVolumeSource{Path: folder, Type: new(corev1.HostPathDirectory)},
+	}})
 }
 
 // addBeside puts a workload into an agent's own pod.

@@ -97,6 +97,7 @@ func (n *Node) StartKubelet(ctx context.Context) (err error) {
 		"failSwapOn":               false,
 		"makeIPTablesUtilChains":   false,
 		"serializeImagePulls":      false,
+		"featureGates":             map[string]bool{"PodsAPI": true},
 		"authentication": map[string]any{
 			"anonymous": map[string]any{"enabled": false},
 			"webhook":   map[string]any{"enabled": true, "cacheTTL": soon},
@@ -144,6 +145,10 @@ func (n *Node) StartKubelet(ctx context.Context) (err error) {
 		return err
 	})
 }
+
+// PodsAPI is the folder with the socket of the kubelet's Pods API, pods-api.sock,
+// which each kubelet makes anew.
+func (n *Node) PodsAPI() string { return n.file("kubelet/pods-api") }
 
 // StopKubelet ends the kubelet. What it started runs on.
 func (n *Node) StopKubelet() error { return n.kubelet.Stop() }
