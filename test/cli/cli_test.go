@@ -12,7 +12,10 @@ import (
 	"sync"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
+	"github.com/podseal/podseal/pkg/podsapi/podsapitest"
 	"github.com/podseal/podseal/test/pluginproc"
 )
 
@@ -45,6 +48,24 @@ func (n *node) config(changed settings) string {
 	write(n.t, path, "agent {\n  trust_domain = \"example.org\"\n}\n\nplugins {\n  WorkloadAttestor \"k8s\" {\n    plugin_cmd = \""+pluginproc.Binary(n.t)+"\"\n    plugin_data {\n"+
 		n.Settings().With(changed).HCL()+"    }\n  }\n}\n")
 	return path
+}
+
+// podsAPI starts the kubelet's Pods API with these pods and returns its socket,
+// the path of which has room for few bytes.
+func (n *node) podsAPI(pods ...*corev1.Pod) (socket string, err error) {
+	dir, err := os.MkdirTemp("", "podsapi")
+	if err != nil {
+		return "", err
+	}
+	n.t.Cleanup(func() { os.RemoveAll(dir) })
+	socket = filepath.Join(dir, "pods-api.sock")
+	server, err := podsapitest.Start(podsapitest.Options{Socket: socket})
+	if err != nil {
+		return "", err
+	}
+	n.t.Cleanup(server.Close)
+	server.SetPods(pods...)
+	return socket, nil
 }
 
 // data writes the plugin's data alone, as plugin_data_file has it.

@@ -14,7 +14,8 @@ import (
 
 // Scripts are sessions of a person on a node with two pods, with the built
 // binary. $PID is a process of shop/app, $HOST one of no pod, $CONFIG the agent's
-// configuration, $TRUST the same with another trust domain's kubelet.
+// configuration, $PODSAPI one for the kubelet's Pods API alone and $AUTO for both
+// sources, with the socket $SOCKET.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -28,6 +29,14 @@ func TestScripts(t *testing.T) {
 			if err := n.Kubelet.AddPod(waiting.Build()); err != nil {
 				return err
 			}
+			socket, err := n.podsAPI(pod("app").Build(), waiting.Build())
+			if err != nil {
+				return err
+			}
+			e.Setenv("SOCKET", socket)
+			e.Setenv("AUTO", n.config(settings{"pods_api_socket": socket}))
+			e.Setenv("PODSAPI", n.config(settings{"pod_source": "pods_api", "pods_api_socket": socket,
+				"kubelet_secure_port": nil, "kubelet_ca_path": nil, "token_path": nil}))
 			e.Setenv("PATH", filepath.Dir(pluginproc.Binary(n.t))+":"+e.Getenv("PATH"))
 			e.Setenv("TERM", "xterm")
 			e.Setenv("TMPDIR", e.WorkDir)
