@@ -20,6 +20,7 @@ demo: build ## SPIRE with podseal on an embedded node: two workloads get their i
 	$(GO) run ./test/demo
 
 e2e: ## the real cluster: Kubernetes, containerd and SPIRE with podseal, beside the built-in attestor
+	$(GO) build -tags e2e ./test/e2e/... # on all cores; -p 1 is for the tests, which share the machine
 	$(GO) run ./test/run -live -tags e2e -count=1 -timeout 60m -parallel 32 -p 1 ./test/e2e/...
 
 e2e-up: ## the cluster of the e2e test for a person: in the background, with a kubeconfig
