@@ -142,5 +142,6 @@ func startKubelet(dir string, pods []kubelettest.Pod) (*kubelettest.Server, stri
 			return nil, "", err
 		}
 	}
-	return kubelet, fmt.Sprintf("kubelet_secure_port = %d\nkubelet_ca_path = %q\ntoken_path = %q\n", kubelet.Port(), files.CA, files.Token), nil
+	// pod_source: this machine may have a kubelet of its own.
+	return kubelet, fmt.Sprintf("pod_source = \"kubelet\"\nkubelet_secure_port = %d\nkubelet_ca_path = %q\ntoken_path = %q\n", kubelet.Port(), files.CA, files.Token), nil
 }

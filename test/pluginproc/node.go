@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -72,6 +73,8 @@ func (n *Node) Settings() Settings {
 		"kubelet_secure_port": n.Kubelet.Port(),
 		"kubelet_ca_path":     n.Files.CA,
 		"token_path":          n.Files.Token,
+		// Not that of a kubelet which this machine may have.
+		"pods_api_socket":     filepath.Join(filepath.Dir(n.Files.CA), "no-pods-api.sock"),
 		"poll_retry_interval": "10ms",
 		"max_poll_attempts":   3,
 		"attest_timeout":      "20s",
