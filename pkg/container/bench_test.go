@@ -1,7 +1,9 @@
 package container_test
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/podseal/podseal/pkg/container"
@@ -28,5 +30,21 @@ func BenchmarkLocate(b *testing.B) {
 			b.Fatal(err)
 		}
 		p.Close()
+	}
+}
+
+// BenchmarkResolve is what is made of a container's cgroup file with the many
+// hierarchies of version 1.
+func BenchmarkResolve(b *testing.B) {
+	var process, agent strings.Builder
+	for i, hierarchy := range []string{"cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "net_cls", "perf_event", "hugetlb", "pids", "name=systemd"} {
+		fmt.Fprintf(&process, "%d:%s:/kubepods/burstable/pod%s/%s\n", i+1, hierarchy, uidU, idA)
+		fmt.Fprintf(&agent, "%d:%s:/kubepods/besteffort/pod%s/%s\n", i+1, hierarchy, uidV, idB)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if ref, err := container.Resolve(process.String(), agent.String(), "", "", ""); err != nil || ref.PodUID() != uidU {
+			b.Fatal(ref, err)
+		}
 	}
 }

@@ -3,8 +3,6 @@ package container
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +22,7 @@ const (
 
 // CgroupVersion returns what the agent's own cgroup file shows.
 func (l *Locator) CgroupVersion() (CgroupVersion, error) {
-	lines, err := l.cgroupOf("self")
+	lines, err := l.cgroupOf("self", nil)
 	if err != nil {
 		return "", err
 	}
@@ -79,11 +77,11 @@ func (h HostPID) Why() string {
 // What it can't tell is an agent whose image has an init system that makes
 // cgroups in a private namespace: that looks as a node does.
 func (l *Locator) HostPID(ctx context.Context) (HostPID, error) {
-	agent, err := l.cgroupOf("self")
+	agent, err := l.cgroupOf("self", nil)
 	if err != nil {
 		return HostPID{}, err
 	}
-	first, err := l.cgroupOf("1")
+	first, err := l.cgroupOf("1", nil)
 	if err != nil {
 		return HostPID{}, err
 	}
@@ -201,12 +199,7 @@ func lastPod(own []string) (uid string, at int, ok bool) {
 // the machine's own PID namespace and in no other. The flag is the kernel's; no
 // process can set it.
 func (l *Locator) seesKernelThreads() bool {
-	f, err := os.Open(filepath.Join(l.proc, "2", "stat")) // #nosec G304 -- a fixed name in procfs
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	stat, err := readBounded(f, maxStat)
+	stat, err := readAt(atCWD, l.proc+"/2/stat", maxStat, nil)
 	if err != nil || !strings.HasPrefix(string(stat), "2 (") {
 		return false
 	}

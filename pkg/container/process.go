@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -72,10 +71,11 @@ func NewLocator(o Options) (*Locator, error) {
 type Process struct {
 	locator *Locator
 	pid     int32
-	dir     *os.Root // /proc/<pid>
-	state   string   // as it was at first
-	start   uint64   // clock ticks since boot
-	cgroup  []byte   // as it was at first
+	dir     int    // descriptor of /proc/<pid>, -1 when closed
+	state   string // as it was at first
+	start   uint64 // clock ticks since boot
+	cgroup  []byte // as it was at first
+	buf     []byte // for what is read, over and over
 
 	// What Ref read and made of it, for people.
 	own      own
@@ -94,13 +94,13 @@ func (l *Locator) Open(pid int32) (*Process, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("process ID %d: %w", pid, ErrNotVisible)
 	}
-	dir, err := os.OpenRoot(filepath.Join(l.proc, strconv.Itoa(int(pid))))
+	dir, err := openAt(atCWD, l.proc+"/"+strconv.Itoa(int(pid)), syscall.O_RDONLY|syscall.O_DIRECTORY)
 	if err != nil {
 		return nil, processError(pid, err)
 	}
-	p := &Process{locator: l, pid: pid, dir: dir}
+	p := &Process{locator: l, pid: pid, dir: dir, buf: make([]byte, readSize)}
 	if err := p.hold(arrival); err != nil {
-		dir.Close()
+		p.Close()
 		return nil, err
 	}
 	return p, nil
@@ -118,12 +118,18 @@ func (p *Process) hold(arrival uint64) error {
 		return fmt.Errorf("process %d started after the call came in: %w", p.pid, ErrChanged)
 	}
 	p.state, p.start = state, start
-	p.cgroup, err = p.read("cgroup", maxCgroupFile)
+	cgroup, err := p.read("cgroup", maxCgroupFile)
+	p.cgroup = bytes.Clone(cgroup)
 	return err
 }
 
-// Close lets the process go.
-func (p *Process) Close() { p.dir.Close() }
+// Close lets the process go. It may be called again.
+func (p *Process) Close() {
+	if p.dir >= 0 {
+		closeFD(p.dir)
+	}
+	p.dir = -1
+}
 
 // Ref returns the container that the process is in. Its errors are ErrMalformed,
 // ErrNoContainer and *ConflictError.
@@ -132,7 +138,7 @@ func (p *Process) Ref() (Ref, error) {
 	if err != nil {
 		return Ref{}, err
 	}
-	if p.own, err = p.locator.own(); err != nil {
+	if p.own, err = p.locator.own(p.buf); err != nil {
 		return Ref{}, err
 	}
 	p.ref, p.verdicts, p.refErr = resolve(lines, p.own, p.locator.root)
@@ -185,14 +191,10 @@ func (p *Process) alive() (state string, start uint64, err error) {
 	return state, start, nil
 }
 
-// read reads a file of the process whole, at most limit bytes.
-func (p *Process) read(name string, limit int64) ([]byte, error) {
-	f, err := p.dir.Open(name)
-	if err != nil {
-		return nil, processError(p.pid, err)
-	}
-	defer f.Close()
-	text, err := readBounded(f, limit)
+// read reads a file of the process whole, at most limit bytes. They are good
+// until the next read.
+func (p *Process) read(name string, limit int) ([]byte, error) {
+	text, err := readAt(p.dir, name, limit, p.buf)
 	if err != nil {
 		return nil, processError(p.pid, err)
 	}
@@ -200,48 +202,33 @@ func (p *Process) read(name string, limit int64) ([]byte, error) {
 }
 
 // own reads the agent's own cgroups, anew each time: a service manager may move
-// a process while it runs.
-func (l *Locator) own() (own, error) {
-	lines, err := l.cgroupOf("self")
+// a process while it runs. buf is for what is read; nil will do.
+func (l *Locator) own(buf []byte) (own, error) {
+	lines, err := l.cgroupOf("self", buf)
 	if err != nil {
 		return own{}, err
 	}
 	o := own{lines: lines, podUID: l.ownPodUID}
 	for _, own := range lines {
 		if own.path == "/" {
-			o.outer, err = l.cgroupOf("1")
+			o.outer, err = l.cgroupOf("1", buf)
 			return o, err
 		}
 	}
 	return o, nil
 }
 
-func (l *Locator) cgroupOf(process string) ([]line, error) {
-	f, err := os.Open(filepath.Join(l.proc, process, "cgroup")) // #nosec G304 -- "self" or "1"
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	defer f.Close()
-	text, err := readBounded(f, maxCgroupFile)
+func (l *Locator) cgroupOf(process string, buf []byte) ([]line, error) {
+	path := l.proc + "/" + process + "/cgroup" // "self" or "1"
+	text, err := readAt(atCWD, path, maxCgroupFile, buf)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	lines, err := parseCgroup(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return lines, nil
-}
-
-func readBounded(r io.Reader, limit int64) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(text)) > limit {
-		return nil, fmt.Errorf("more than %d bytes", limit)
-	}
-	return text, nil
 }
 
 // processError tells a process that is gone from one that can't be read.

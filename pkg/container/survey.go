@@ -50,7 +50,7 @@ func (l *Locator) Processes(ctx context.Context) iter.Seq2[Located, error] {
 }
 
 func (l *Locator) survey(ctx context.Context, limit int, yield func(Located) bool) error {
-	if _, err := l.own(); err != nil {
+	if _, err := l.own(nil); err != nil {
 		return err
 	}
 	dir, err := os.Open(l.proc)
