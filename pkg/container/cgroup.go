@@ -21,7 +21,7 @@ type line struct {
 
 // parseCgroup reads a cgroup file.
 func parseCgroup(text string) ([]line, error) {
-	var lines []line
+	lines := make([]line, 0, strings.Count(text, "\n"))
 	for l := range strings.Lines(text) {
 		l, ended := strings.CutSuffix(l, "\n")
 		if !ended {

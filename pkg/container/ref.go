@@ -47,8 +47,9 @@ func (o own) nested(hierarchy string) bool {
 // verdict is what one line of a cgroup file says.
 type verdict struct {
 	line
-	agent string // the agent's own path of the hierarchy
-	place place
+	agent  string // the agent's own path of the hierarchy
+	nested bool   // see own.nested
+	place  place
 	found
 	err error
 }
@@ -58,7 +59,7 @@ type verdict struct {
 func resolve(process []line, o own, root []string) (Ref, []verdict, error) {
 	verdicts := make([]verdict, 0, len(process))
 	for _, l := range process {
-		v := o.judge(l, root)
+		v := o.judge(l, root, verdicts)
 		verdicts = append(verdicts, v)
 		if v.err != nil {
 			return Ref{}, verdicts, v.err
@@ -68,14 +69,24 @@ func resolve(process []line, o own, root []string) (Ref, []verdict, error) {
 	return ref, verdicts, err
 }
 
-func (o own) judge(l line, root []string) verdict {
+// judge says what a line means. before are the verdicts of the lines before it:
+// most hierarchies of version 1 have the same paths, which then mean the same. None
+// of them is an error.
+func (o own) judge(l line, root []string, before []verdict) verdict {
 	v := verdict{line: l}
 	var ok bool
 	if v.agent, ok = pathOf(o.lines, l.hierarchy); !ok {
 		v.err = fmt.Errorf("%w: hierarchy %q is not in the agent's own cgroup file", ErrMalformed, l.hierarchy)
 		return v
 	}
-	if v.place, v.err = relate(v.agent, l.path, o.nested(l.hierarchy)); v.err == nil {
+	v.nested = o.nested(l.hierarchy)
+	for _, b := range before {
+		if b.path == v.path && b.agent == v.agent && b.nested == v.nested {
+			v.place, v.found = b.place, b.found
+			return v
+		}
+	}
+	if v.place, v.err = relate(v.agent, l.path, v.nested); v.err == nil {
 		v.found, v.err = locate(v.place, root)
 	}
 	return v
@@ -83,15 +94,15 @@ func (o own) judge(l line, root []string) verdict {
 
 // combine is the one answer of all lines, or an error where there are two.
 func combine(verdicts []verdict, ownPodUID string) (Ref, error) {
-	var answers []verdict
-	for _, v := range verdicts {
-		if v.containerID != "" {
-			answers = append(answers, v)
+	answers := make([]*verdict, 0, len(verdicts))
+	for i := range verdicts {
+		if verdicts[i].containerID != "" {
+			answers = append(answers, &verdicts[i])
 		}
 	}
 	// A line that names the pod outweighs one that does not.
-	if slices.ContainsFunc(answers, func(v verdict) bool { return v.podUID != "" }) {
-		answers = slices.DeleteFunc(answers, func(v verdict) bool { return v.podUID == "" })
+	if slices.ContainsFunc(answers, func(v *verdict) bool { return v.podUID != "" }) {
+		answers = slices.DeleteFunc(answers, func(v *verdict) bool { return v.podUID == "" })
 	}
 	if len(answers) == 0 {
 		return Ref{}, nil
@@ -111,7 +122,7 @@ func combine(verdicts []verdict, ownPodUID string) (Ref, error) {
 	// they choose the names. Where the runtime uses v1 controllers, which nobody
 	// is handed a part of, those have to say the same.
 	resource := slices.ContainsFunc(verdicts, func(v verdict) bool { return v.isResource() })
-	if resource && !slices.ContainsFunc(answers, func(v verdict) bool { return v.isResource() }) {
+	if resource && !slices.ContainsFunc(answers, func(v *verdict) bool { return v.isResource() }) {
 		return Ref{}, nil
 	}
 
