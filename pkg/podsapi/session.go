@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,25 +27,16 @@ const (
 // errTimeout is the cause of a call's end after requestTimeout.
 var errTimeout = fmt.Errorf("no complete answer within %v", requestTimeout)
 
-// InPod is whether the process with that ID runs in a pod. Config.PeerUID alone
-// would let root in any container that can write to the socket's directory
-// stand in for a kubelet that restarts.
-type InPod func(pid int32) (bool, error)
-
-// Peer is who listens on the socket.
-type Peer struct {
-	PID int32
-	UID uint32
-}
-
 // link is the way to the socket: one connection at most, made when it is needed
 // and given up at the first sign of trouble. gRPC's own reconnecting would go on
 // when nobody asks, and say nothing but a text of what is wrong.
 type link struct {
 	cfg   Config
 	inPod InPod
-	// dial is replaced by tests.
-	dial func(context.Context) (net.Conn, error)
+	// dial and handle, which returns a pidfd of who listens or ENOPROTOOPT, are
+	// replaced by tests.
+	dial   func(context.Context) (net.Conn, error)
+	handle func(socket int) (int, error)
 
 	// connecting is held while a connection is made.
 	connecting chan struct{}
@@ -63,10 +53,8 @@ type session struct {
 }
 
 func newLink(cfg Config, inPod InPod) *link {
-	l := &link{cfg: cfg, inPod: inPod, connecting: make(chan struct{}, 1)}
-	l.dial = func(ctx context.Context) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", cfg.Socket)
-	}
+	l := &link{cfg: cfg, inPod: inPod, handle: handleOf, connecting: make(chan struct{}, 1)}
+	l.dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, cfg.Socket) }
 	return l
 }
 
@@ -149,49 +137,6 @@ func (l *link) connect(ctx context.Context) (*session, error) {
 func (s *session) close() {
 	_ = s.grpc.Close() // of a connection; nothing to lose
 	_ = s.raw.Close()
-}
-
-// check makes sure that it is the kubelet that listens, as far as the kernel
-// tells.
-func (l *link) check(conn net.Conn) (Peer, error) {
-	raw, ok := conn.(*net.UnixConn)
-	if !ok {
-		return Peer{}, nil // a test's
-	}
-	peer, err := peerOf(raw)
-	if err != nil {
-		return Peer{}, &PeerError{Peer: peer, Err: fmt.Errorf("the kernel does not say who it is: %w", err), reason: ReasonPeer}
-	}
-	if peer.UID != l.cfg.PeerUID {
-		return peer, &PeerError{Peer: peer, Err: fmt.Errorf("it runs as the user %d, not %d", peer.UID, l.cfg.PeerUID), reason: ReasonPeerUser}
-	}
-	if peer.PID <= 0 {
-		return peer, &PeerError{Peer: peer, Err: errors.New("its process is not visible here"), reason: ReasonPeer}
-	}
-	inPod, err := l.inPod(peer.PID)
-	switch {
-	case err != nil:
-		return peer, &PeerError{Peer: peer, Err: fmt.Errorf("whether it runs in a pod can't be told: %w", err), reason: ReasonPeer}
-	case inPod:
-		return peer, &PeerError{Peer: peer, Err: errors.New("it runs in a pod"), reason: ReasonPeerPod}
-	}
-	return peer, nil
-}
-
-func peerOf(conn *net.UnixConn) (Peer, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return Peer{}, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return Peer{}, err
-	}
-	return Peer{cred.Pid, cred.Uid}, nil
 }
 
 // getPod makes one call. An answer's pod goes to take; false is NotFound.
