@@ -7,23 +7,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
+	"github.com/podseal/podseal/pkg/podsapi/podsapitest"
 )
 
-// kubelet is the stand-in that both sides ask.
+// kubelet is the stand-in that all sides ask: its port and its Pods API, with the
+// same pods.
 type kubelet struct {
 	server *kubelettest.Server
+	api    *podsapitest.Server
+	socket string // of the Pods API
 	files  kubelettest.Files
 	dir    string
 	pods   []kubelettest.Pod
 }
 
-func startKubelet(pods int) (_ *kubelet, err error) {
+// startKubelet starts a kubelet with that many pods. Its socket is made by listen.
+func startKubelet(pods int, listen func(path string) (net.Listener, error)) (_ *kubelet, err error) {
 	k := new(kubelet)
 	if k.dir, err = os.MkdirTemp("", "podseal-bench-"); err != nil {
 		return nil, err
@@ -39,11 +48,19 @@ func startKubelet(pods int) (_ *kubelet, err error) {
 	if k.files, err = k.server.WriteFiles(k.dir); err != nil {
 		return nil, err
 	}
+	k.socket = filepath.Join(k.dir, "pods-api.sock")
+	// With the kubelet's limiter.
+	k.api, err = podsapitest.Start(podsapitest.Options{Listen: func() (net.Listener, error) { return listen(k.socket) }})
+	if err != nil {
+		return nil, err
+	}
 	for i := range pods {
 		k.pods = append(k.pods, pod(i))
-		if err := k.server.AddPod(k.pods[i].Build()); err != nil {
+		described := k.pods[i].Build()
+		if err := k.server.AddPod(described); err != nil {
 			return nil, err
 		}
+		k.api.AddPod(described)
 	}
 	return k, nil
 }
@@ -52,23 +69,45 @@ func (k *kubelet) close() error {
 	if k.server != nil {
 		k.server.Close()
 	}
+	if k.api != nil {
+		k.api.Close()
+	}
 	return os.RemoveAll(k.dir)
 }
 
-// settings is the configuration of both sides. An interval of 0 is the default.
-func (k *kubelet) settings(interval time.Duration) string {
+// update replaces a pod that is there.
+func (k *kubelet) update(p *corev1.Pod) error {
+	k.api.AddPod(p)
+	return k.server.UpdatePod(p)
+}
+
+// settings is the configuration of a side. An interval of 0 is the default.
+func (k *kubelet) settings(side int, interval time.Duration) string {
 	text := fmt.Sprintf("kubelet_secure_port = %d\nkubelet_ca_path = %q\ntoken_path = %q\n", k.server.Port(), k.files.CA, k.files.Token)
+	switch side {
+	case https:
+		text += "pod_source = \"kubelet\"\n"
+	case podsAPI:
+		text = fmt.Sprintf("pod_source = \"pods_api\"\npods_api_socket = %q\n", k.socket)
+	}
 	if interval > 0 {
 		text += fmt.Sprintf("poll_retry_interval = %q\n", interval)
 	}
 	return text
 }
 
-// requests counts the requests for the list of pods so far.
-func (k *kubelet) requests() int { return k.server.Stats().Requests }
+// requests counts the requests of a side so far: for the list of pods, or through
+// the Pods API for a pod or all of them.
+func (k *kubelet) requests(side int) int {
+	if side != podsAPI {
+		return k.server.Stats().Requests
+	}
+	stats := k.api.Stats()
+	return stats.GetPod + stats.ListPods
+}
 
 // list says what the stand-in's list costs: that is in every figure with a
-// request in it, the same on both sides, and nothing takes it out.
+// request over HTTPS in it, the same on both sides, and nothing takes it out.
 type list struct {
 	pods, bytes int
 	making      time.Duration

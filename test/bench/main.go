@@ -1,16 +1,20 @@
-// Command bench measures podseal against SPIRE's built-in attestor "k8s" on the
-// same work in the same run, and prints one table.
+// Command bench measures podseal, with the kubelet's port and with its Pods API,
+// against SPIRE's built-in attestor "k8s" on the same work in the same run, and
+// prints one table.
 //
-// Both are plugins in processes of their own, started and asked as SPIRE Agent
-// does. Both get the same configuration, letter by letter, the same stand-in
-// kubelet, which lists its pods in a new random order each time, and the same
-// real processes in real cgroups. Every answer is compared with what it has to
-// be; a wrong one ends the run. Nothing ends because something is slow.
+// All are plugins in processes of their own, started and asked as SPIRE Agent
+// does. All get the same configuration but for where pods are known from, the
+// same stand-in kubelet, which lists its pods in a new random order each time,
+// and the same real processes in real cgroups. Every answer is compared with what
+// it has to be; a wrong one ends the run. Nothing ends because something is slow.
 //
 //	make bench
 //	go run ./test/bench -rounds 1 -pods 110
+//	go run ./test/bench -plot docs/performance.svg -rounds 3
 //
-// The table goes to standard output, what is being done to standard error.
+// The table goes to standard output, what is being done to standard error. With
+// -plot only the idle node and the memory after load are measured, at more sizes
+// of the node, and drawn.
 package main
 
 import (
@@ -31,17 +35,26 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == roleWait {
-		exit(wait())
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case roleWait:
+			exit(wait())
+		case roleListen:
+			exit(listen())
+		case roleAsk:
+			exit(ask(os.Args[2:]))
+		}
 	}
-	rounds := flag.Int("rounds", 5, "how often everything is measured")
-	sizes := flag.String("pods", "110,250,500", "numbers of pods on the node, with commas")
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 5, "how often everything is measured")
+	flag.StringVar(&o.plot, "plot", "", "draw latency and memory against the pods on the node into this `file`, an SVG, and measure no more than that")
+	sizes := flag.String("pods", "", "numbers of pods on the node, with commas (default "+defaultSizes+", to plot "+defaultPlotSizes+")")
 	flag.Parse()
-	pods, err := numbers(*sizes)
+	err := o.setSizes(*sizes)
 	switch {
 	case err != nil:
-	case *rounds < 1:
-		err = fmt.Errorf("%d rounds are too few", *rounds)
+	case o.rounds < 1:
+		err = fmt.Errorf("%d rounds are too few", o.rounds)
 	case flag.NArg() > 0:
 		err = fmt.Errorf("unknown arguments %q", flag.Args())
 	}
@@ -51,7 +64,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = run(ctx, *rounds, pods)
+	err = run(ctx, o)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted; everything that was started has been stopped")
 	}
@@ -67,16 +80,54 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// numbers reads numbers of pods. Each pod that is asked about is one of them.
-func numbers(list string) ([]int, error) {
+const (
+	defaultSizes     = "110,250,500"
+	defaultPlotSizes = "10,30,110,250,500,1000"
+)
+
+// options is what is measured.
+type options struct {
+	rounds int
+	sizes  []int  // numbers of pods on the node
+	plot   string // the file to draw into, empty for none
+}
+
+// setSizes reads numbers of pods, or takes the default. A hundred pods call at
+// once, unless only a plot is wanted.
+func (o *options) setSizes(list string) (err error) {
+	least := callers
+	if o.plot != "" {
+		least = 1
+	}
+	if list == "" {
+		list = defaultSizes
+		if o.plot != "" {
+			list = defaultPlotSizes
+		}
+	}
+	o.sizes, err = numbers(list, least)
+	return err
+}
+
+// tries is how often it is measured in a round how soon a container is known that
+// is published: 50 times in all rounds together, or more.
+func (o *options) tries() int {
+	if o.plot != "" {
+		return 0
+	}
+	return (50 + o.rounds - 1) / o.rounds
+}
+
+// numbers reads numbers of pods, none of them smaller than least.
+func numbers(list string, least int) ([]int, error) {
 	var all []int
 	for word := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(word)
 		if err != nil {
 			return nil, err
 		}
-		if n < callers {
-			return nil, fmt.Errorf("%d pods are too few: %d of them call at once", n, callers)
+		if n < least {
+			return nil, fmt.Errorf("%d pods are too few, there must be %d", n, least)
 		}
 		all = append(all, n)
 	}
@@ -84,7 +135,7 @@ func numbers(list string) ([]int, error) {
 }
 
 // run measures and prints. Whatever it starts it stops before it returns.
-func run(ctx context.Context, rounds int, sizes []int) (err error) {
+func run(ctx context.Context, o options) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root, to put processes into cgroups as a container runtime does")
 	}
@@ -96,11 +147,13 @@ func run(ctx context.Context, rounds int, sizes []int) (err error) {
 	if err != nil {
 		return err
 	}
-	sides := [2]side{
-		podseal: {path: filepath.Join(root, "bin", "podseal"), want: podsealSelectors},
+	ours := side{path: filepath.Join(root, "bin", "podseal"), want: podsealSelectors}
+	compared := [sides]side{
+		https:   ours,
+		podsAPI: ours,
 		builtIn: {path: built["k8s-attestor"], want: builtInSelectors},
 	}
-	about, err := describe(sides)
+	about, err := describe(compared)
 	if err != nil {
 		return err
 	}
@@ -117,25 +170,32 @@ func run(ctx context.Context, rounds int, sizes []int) (err error) {
 
 	var r results
 	var lists []list
-	for _, size := range sizes {
-		list, err := measure(ctx, n, sides, size, rounds, &r)
+	for _, size := range o.sizes {
+		list, err := measure(ctx, n, compared, size, o, &r)
 		if err != nil {
 			return fmt.Errorf("with %d pods: %w", size, err)
 		}
 		lists = append(lists, list)
 	}
-	fmt.Printf("%s Medians of %d rounds.\n\n", about, rounds)
+	fmt.Printf("%s Medians of %d rounds.\n\n", about, o.rounds)
 	r.print(os.Stdout)
 	fmt.Println()
 	for _, l := range lists {
 		fmt.Println(l)
 	}
-	return nil
+	if o.plot == "" {
+		return nil
+	}
+	svg, err := r.draw(fmt.Sprintf("%s Medians of %d rounds.", about, o.rounds))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.plot, svg, 0o644) // #nosec G306 -- a drawing for everyone
 }
 
 // measure measures everything with that many pods on the node.
-func measure(ctx context.Context, n *node, sides [2]side, size, rounds int, r *results) (l list, err error) {
-	k, err := startKubelet(size)
+func measure(ctx context.Context, n *node, compared [sides]side, size int, o options, r *results) (l list, err error) {
+	k, err := startKubelet(size, n.listen)
 	if err != nil {
 		return list{}, err
 	}
@@ -143,18 +203,17 @@ func measure(ctx context.Context, n *node, sides [2]side, size, rounds int, r *r
 	if l, err = k.measure(ctx); err != nil {
 		return list{}, err
 	}
-	for i := range rounds {
+	for i := range o.rounds {
 		begin := time.Now()
-		order := [2]int{podseal, builtIn}
-		if i%2 == 1 {
-			order = [2]int{builtIn, podseal}
+		round := round{node: n, kubelet: k, sides: compared, tries: o.tries()}
+		for turn := range sides {
+			round.order[turn] = (i + turn) % sides // everyone is first at times
 		}
-		round := round{node: n, kubelet: k, sides: sides, order: order}
 		if err := round.run(ctx); err != nil {
 			return list{}, err
 		}
 		r.add(size, &round.values)
-		progress("%d pods: round %d of %d took %.0f s", size, i+1, rounds, time.Since(begin).Seconds())
+		progress("%d pods: round %d of %d took %.0f s", size, i+1, o.rounds, time.Since(begin).Seconds())
 	}
 	return l, nil
 }

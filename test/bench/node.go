@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
 	"github.com/podseal/podseal/test/cgrouptree"
@@ -49,11 +52,11 @@ func newNode() (_ *node, err error) {
 		return nil, err
 	}
 	for i := range n.callers {
-		if n.callers[i], err = n.start("/kubepods" + cgroup(pod(i))); err != nil {
+		if n.callers[i], err = n.start("/kubepods"+cgroup(pod(i)), exec.Command("/proc/self/exe", roleWait)); err != nil {
 			return nil, err
 		}
 	}
-	n.onHost, err = n.start("/system.slice/crond.service")
+	n.onHost, err = n.start("/system.slice/crond.service", exec.Command("/proc/self/exe", roleWait))
 	return n, err
 }
 
@@ -74,8 +77,8 @@ func wait() error {
 	return err
 }
 
-func (n *node) start(path string) (pid int, err error) {
-	cmd := exec.Command("/proc/self/exe", roleWait)
+// start starts a process of the node in that cgroup.
+func (n *node) start(path string, cmd *exec.Cmd) (pid int, err error) {
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return 0, err
@@ -89,6 +92,49 @@ func (n *node) start(path string) (pid int, err error) {
 		_ = cmd.Wait()
 	})
 	return cmd.Process.Pid, n.add(path, cmd.Process.Pid)
+}
+
+// roleListen makes this program who listens on a socket that it inherits.
+const roleListen = "listen"
+
+func listen() error {
+	const inherited = 3
+	if err := unix.Listen(inherited, 128); err != nil {
+		return err
+	}
+	if _, err := fmt.Println("listening"); err != nil {
+		return err
+	}
+	return wait()
+}
+
+// listen listens on a Unix socket. Who connects finds there a process of the
+// node's kubelet, as podseal asks for: this one is in a pod, like an agent, and
+// so nobody who may speak for the kubelet. The process only listens; who calls
+// is answered here.
+func (n *node) listen(path string) (net.Listener, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	socket := os.NewFile(uintptr(fd), path) // #nosec G115 -- a file descriptor
+	defer socket.Close()
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("/proc/self/exe", roleListen)
+	cmd.ExtraFiles = []*os.File{socket}
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.start("/system.slice/kubelet.service", cmd); err != nil {
+		return nil, err
+	}
+	if _, err := said.Read(make([]byte, 1)); err != nil {
+		return nil, fmt.Errorf("who was to listen does not: %w", err)
+	}
+	return net.FileListener(socket)
 }
 
 // close ends the processes, goes back to where this one came from, and removes

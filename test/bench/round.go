@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -13,43 +12,46 @@ const (
 	// starts is how many processes of each side are started, asked once and
 	// stopped in a round.
 	starts = 3
-	// idleCalls are calls of each side on an idle node; what the two sides do is
+	// idleCalls are calls of each side on an idle node; what the sides do is
 	// interleaved call by call.
 	idleCalls = 100
 	// calls is how many calls there are one after another.
 	calls = 2000
 
-	// On an idle node nothing is shared between calls. Both sides share an answer
+	// On an idle node nothing is shared between calls. All sides share an answer
 	// of the kubelet's for poll_retry_interval, so that is made short and the
 	// calls are kept further apart. Everything else has the default of 500 ms.
 	idleInterval = 10 * time.Millisecond
 	pause        = 15 * time.Millisecond
 )
 
-// round measures both sides once.
+// round measures all sides once.
 type round struct {
 	node    *node
 	kubelet *kubelet
-	sides   [2]side
-	order   [2]int // of the sides, in everything
-	want    [2][callers][]string
-	values  values
+	sides   [sides]side
+	order   [sides]int // of the sides, in everything
+	// tries is how often it is measured how soon a container that is published is
+	// known. With 0 only what is on an idle node and under load is measured.
+	tries  int
+	want   [sides][][]string
+	values values
 }
 
 func (r *round) run(ctx context.Context) (err error) {
 	for s, side := range r.sides {
-		for i := range callers {
-			r.want[s][i] = side.want(r.kubelet.pods[i])
+		for i := range r.callers() {
+			r.want[s] = append(r.want[s], side.want(r.kubelet.pods[i]))
 		}
 	}
-	for range starts {
+	for range min(r.tries, starts) {
 		for _, s := range r.order {
 			if err := r.start(ctx, s); err != nil {
 				return err
 			}
 		}
 	}
-	var subjects [2]*subject
+	var subjects [sides]*subject
 	defer func() { err = errors.Join(err, stopAll(subjects)) }()
 	for _, s := range r.order {
 		if subjects[s], err = r.sides[s].start(ctx); err != nil {
@@ -73,7 +75,25 @@ func (r *round) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	if r.tries == 0 {
+		return nil
+	}
+	for _, s := range r.order {
+		if err := r.published(ctx, s, subjects); err != nil {
+			return err
+		}
+	}
+	return r.bare(ctx, subjects)
+}
+
+// callers is how many processes call: not more than there are pods.
+func (r *round) callers() int { return min(callers, len(r.kubelet.pods)) }
+
+// attest asks about the caller in the i-th pod, or in one of those before when
+// there are not so many.
+func (r *round) attest(ctx context.Context, s int, subject *subject, i int) (time.Duration, error) {
+	i %= r.callers()
+	return subject.attest(ctx, r.node.callers[i], r.want[s][i])
 }
 
 // start is from nothing to the first answer.
@@ -84,10 +104,10 @@ func (r *round) start(ctx context.Context, s int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, subject.stop()) }()
-	if err := subject.configure(ctx, r.kubelet.settings(0)); err != nil {
+	if err := subject.configure(ctx, r.kubelet.settings(s, 0)); err != nil {
 		return err
 	}
-	if _, err := subject.attest(ctx, r.node.callers[0], r.want[s][0]); err != nil {
+	if _, err := r.attest(ctx, s, subject, 0); err != nil {
 		return err
 	}
 	r.values.add(startToAnswer, s, float64(time.Since(begin)))
@@ -96,7 +116,7 @@ func (r *round) start(ctx context.Context, s int) (err error) {
 
 // burst is all callers at once, when the plugin was never asked before.
 func (r *round) burst(ctx context.Context, s int, subject *subject) error {
-	if err := subject.configure(ctx, r.kubelet.settings(0)); err != nil {
+	if err := subject.configure(ctx, r.kubelet.settings(s, 0)); err != nil {
 		return err
 	}
 	memory, err := subject.plugin.Memory()
@@ -104,64 +124,32 @@ func (r *round) burst(ctx context.Context, s int, subject *subject) error {
 		return err
 	}
 	r.values.add(memoryBefore, s, float64(memory.Resident))
-	requests := r.kubelet.requests()
+	requests := r.kubelet.requests(s)
 	var wall time.Duration
 	cpu, err := subject.during(func() error {
-		var failed [callers]error
+		failed := make([]error, r.callers())
 		var all sync.WaitGroup
 		begin := time.Now()
-		for i := range callers {
-			all.Go(func() { _, failed[i] = subject.attest(ctx, r.node.callers[i], r.want[s][i]) })
+		for i := range failed {
+			all.Go(func() { _, failed[i] = r.attest(ctx, s, subject, i) })
 		}
 		all.Wait()
 		wall = time.Since(begin)
-		return errors.Join(failed[:]...)
+		return errors.Join(failed...)
 	})
 	if err != nil {
 		return err
 	}
 	r.values.add(burstWall, s, float64(wall))
 	r.values.add(burstCPU, s, float64(cpu))
-	r.values.add(burstRequests, s, float64(r.kubelet.requests()-requests))
-	return nil
-}
-
-// idle is calls that have nothing to do with each other.
-func (r *round) idle(ctx context.Context, subjects [2]*subject) error {
-	for _, s := range r.order {
-		if err := subjects[s].configure(ctx, r.kubelet.settings(idleInterval)); err != nil {
-			return err
-		}
-	}
-	var took [2][]float64
-	for i := range idleCalls {
-		for _, s := range r.order {
-			if err := quiet(subjects); err != nil {
-				return err
-			}
-			requests := r.kubelet.requests()
-			d, err := subjects[s].attest(ctx, r.node.callers[i%callers], r.want[s][i%callers])
-			if err != nil {
-				return err
-			}
-			took[s] = append(took[s], float64(d))
-			if asked := r.kubelet.requests() - requests; asked != 1 {
-				return fmt.Errorf("a call on an idle node asked the kubelet %d times: what was measured is not what it is called", asked)
-			}
-		}
-	}
-	for s := range took {
-		r.values.add(idleP50, s, percentile(took[s], 50))
-		r.values.add(idleP99, s, percentile(took[s], 99))
-		r.values.add(idleRequests, s, 1) // each of them, see above
-	}
+	r.values.add(burstRequests, s, float64(r.kubelet.requests(s)-requests))
 	return nil
 }
 
 // load is calls one after another: of a process in no pod, which is the floor,
 // and then of those in pods. The memory is what is resident when they end.
 func (r *round) load(ctx context.Context, s int, subject *subject) error {
-	if err := subject.configure(ctx, r.kubelet.settings(0)); err != nil {
+	if err := subject.configure(ctx, r.kubelet.settings(s, 0)); err != nil {
 		return err
 	}
 	took, cpu, err := repeat(subject, func(int) (time.Duration, error) {
@@ -173,16 +161,16 @@ func (r *round) load(ctx context.Context, s int, subject *subject) error {
 	r.values.add(emptyP50, s, percentile(took, 50))
 	r.values.add(emptyCPU, s, float64(cpu)/calls)
 
-	requests := r.kubelet.requests()
+	requests := r.kubelet.requests(s)
 	took, cpu, err = repeat(subject, func(i int) (time.Duration, error) {
-		return subject.attest(ctx, r.node.callers[i%callers], r.want[s][i%callers])
+		return r.attest(ctx, s, subject, i)
 	})
 	if err != nil {
 		return err
 	}
 	r.values.add(loadP50, s, percentile(took, 50))
 	r.values.add(loadCPU, s, float64(cpu)/calls)
-	r.values.add(loadRequests, s, float64(r.kubelet.requests()-requests))
+	r.values.add(loadRequests, s, float64(r.kubelet.requests(s)-requests))
 
 	memory, err := subject.plugin.Memory()
 	if err != nil {
@@ -196,7 +184,7 @@ func (r *round) load(ctx context.Context, s int, subject *subject) error {
 // quiet waits until those plugins that run do nothing any more: what one of them
 // leaves for later, such as garbage, must not slow down the next call. The
 // garbage of the stand-in, which is in this process, is collected at once.
-func quiet(subjects [2]*subject) error {
+func quiet(subjects [sides]*subject) error {
 	runtime.GC()
 	for range 500 {
 		busy := false

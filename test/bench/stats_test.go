@@ -67,7 +67,7 @@ func TestAValueOfARoundIsTheMedianOfItsMeasurements(t *testing.T) {
 	for round := range 2 {
 		var v values
 		for f := range figures {
-			for side := range 2 {
+			for side := range sides {
 				for _, took := range []float64{10, 500, 30} {
 					v.add(f, side, took+float64(round))
 				}
@@ -75,10 +75,32 @@ func TestAValueOfARoundIsTheMedianOfItsMeasurements(t *testing.T) {
 		}
 		r.add(110, &v)
 	}
-	if diff := cmp.Diff([]float64{30, 31}, r.of[110][startToAnswer][podseal]); diff != "" {
+	if diff := cmp.Diff([]float64{30, 31}, r.of[110][startToAnswer][podsAPI]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]int{110}, r.sizes); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)
+	}
+}
+
+// The 99th percentile of ten values would be their greatest, in every round.
+func TestTriesOfAllRoundsCountTogether(t *testing.T) {
+	t.Parallel()
+	var r results
+	for round := range 5 {
+		var v values
+		for try := range 10 {
+			v.add(publishedP99, https, float64(10*round+try+1))
+		}
+		r.add(110, &v)
+	}
+	if n := len(r.of[110][publishedP99][https]); n != 50 {
+		t.Errorf("%d tries are known of 50", n)
+	}
+	if got, ok := r.value(publishedP99, 110, https); got != 50 || !ok {
+		t.Errorf("p99 is %g, %v", got, ok)
+	}
+	if got, ok := r.value(publishedP99, 110, builtIn); got != 0 || ok {
+		t.Errorf("what was not measured is %g, %v", got, ok)
 	}
 }

@@ -19,13 +19,16 @@ import (
 	"github.com/podseal/podseal/test/pluginproc/host"
 )
 
-// The two sides, as indexes.
+// The sides, as indexes: podseal with the kubelet's port and with its Pods API,
+// and the built-in attestor, which only knows the port.
 const (
-	podseal = iota
+	https = iota
+	podsAPI
 	builtIn
+	sides
 )
 
-// side is one of the two that are compared.
+// side is one of those that are compared.
 type side struct {
 	path string
 	// want are the selectors of a caller in that pod, sorted.
@@ -91,10 +94,20 @@ func (s *subject) attest(ctx context.Context, pid int, want []string) (time.Dura
 // process's CPU clock: /proc/<pid>/stat has the same time, but in ticks of 10 ms.
 func (s *subject) cpu() (time.Duration, error) {
 	// MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED) of the kernel's posix-timers.h.
-	clock := ^int32(s.plugin.PID())<<3 | 2
+	used, err := readClock(^int32(s.plugin.PID())<<3 | 2)
+	if err != nil {
+		return 0, fmt.Errorf("CPU clock of process %d: %w", s.plugin.PID(), err)
+	}
+	return used, nil
+}
+
+// ownCPU is the processor time of this process so far.
+func ownCPU() (time.Duration, error) { return readClock(unix.CLOCK_PROCESS_CPUTIME_ID) }
+
+func readClock(clock int32) (time.Duration, error) {
 	var t unix.Timespec
 	if err := unix.ClockGettime(clock, &t); err != nil {
-		return 0, fmt.Errorf("CPU clock of process %d: %w", s.plugin.PID(), err)
+		return 0, err
 	}
 	return time.Duration(t.Nano()), nil
 }
@@ -136,7 +149,7 @@ func (t *tail) String() string {
 }
 
 // stopAll stops those of the subjects that were started.
-func stopAll(subjects [2]*subject) error {
+func stopAll(subjects [sides]*subject) error {
 	var problems []error
 	for _, s := range subjects {
 		if s != nil {

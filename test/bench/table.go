@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -38,24 +39,52 @@ func (u unit) format(v float64) string {
 
 // print writes all results as a table that can be read and is Markdown.
 func (r *results) print(w io.Writer) {
-	rows := [][]string{{"figure", "pods", "podseal", "built-in", "ratio", "over the rounds", "target", "budget"}}
+	rows := [][]string{{"figure", "pods", "built-in", "HTTPS", "ratio", "over the rounds", "budget", "Pods API", "ratio", "budget"}}
 	for f := range figures {
 		for _, pods := range r.sizes {
-			rows = append(rows, r.row(f, pods))
+			if row := r.row(f, pods); row != nil {
+				rows = append(rows, row)
+			}
 		}
 	}
 	printTable(w, rows)
 }
 
+// row is nil where the figure was not measured of any side.
 func (r *results) row(f figure, pods int) []string {
-	ours, theirs := r.of[pods][f][podseal], r.of[pods][f][builtIn]
-	u := about[f].unit
-	row := []string{about[f].name, strconv.Itoa(pods), u.format(median(ours)), u.format(median(theirs)), "", ""}
-	if !u.exact {
-		all := ratios(ours, theirs)
-		row[4], row[5] = fmt.Sprintf("%.2f", all.median), fmt.Sprintf("%.2f to %.2f", all.min, all.max)
+	a := about[f]
+	var cells [sides]string
+	var measured [sides]float64
+	var known [sides]bool
+	for side := range sides {
+		if measured[side], known[side] = r.value(f, pods, side); known[side] {
+			cells[side] = a.unit.format(measured[side])
+		}
 	}
-	return append(row, goal(about[f].target, pods), goal(about[f].budget, pods))
+	if !slices.Contains(known[:], true) {
+		return nil
+	}
+	var ratio [sides]string
+	spread := ""
+	of := r.of[pods][f]
+	for side := range builtIn {
+		switch {
+		case a.unit.exact || !known[side] || !known[builtIn]:
+		case a.tries > 0: // they are not pairs
+			ratio[side] = fmt.Sprintf("%.2f", measured[side]/measured[builtIn])
+		default:
+			all := ratios(of[side], of[builtIn])
+			ratio[side] = fmt.Sprintf("%.2f", all.median)
+			if side == https {
+				spread = fmt.Sprintf("%.2f to %.2f", all.min, all.max)
+			}
+		}
+	}
+	return []string{
+		a.name, strconv.Itoa(pods), cells[builtIn],
+		cells[https], ratio[https], spread, goal(a.budget, pods),
+		cells[podsAPI], ratio[podsAPI], goal(a.apiBudget, pods),
+	}
 }
 
 func goal(goals map[int]string, pods int) string { return cmp.Or(goals[pods], goals[anyPods]) }

@@ -11,12 +11,12 @@ import (
 
 // describe says what is compared, and on what: the versions are those that the
 // two binaries were stamped with.
-func describe(sides [2]side) (string, error) {
-	ours, err := buildinfo.ReadFile(sides[podseal].path)
+func describe(all [sides]side) (string, error) {
+	ours, err := buildinfo.ReadFile(all[https].path)
 	if err != nil {
 		return "", fmt.Errorf("%w (make build)", err)
 	}
-	theirs, err := buildinfo.ReadFile(sides[builtIn].path)
+	theirs, err := buildinfo.ReadFile(all[builtIn].path)
 	if err != nil {
 		return "", err
 	}
