@@ -24,6 +24,10 @@ const (
 	maxMember = 64 << 10
 	// maxDepth is how deep a pod's description may nest.
 	maxDepth = 128
+	// headLength is how much of a pod's beginning is taken for a hint of what
+	// follows: the kubelet writes names and UID first, which the API server
+	// bounds.
+	headLength = 1 << 10
 	// maxPods and maxKept bound the pods of an answer and what is kept of them.
 	maxPods = 20_000
 	maxKept = 64 << 20
@@ -47,6 +51,9 @@ type decoder struct {
 	// spare is the buffer for the next answer, nil if there is none worth keeping.
 	spare []byte
 	known map[fingerprint]*record
+	// lengths has the lengths of those that begin with headLength bytes of that
+	// hash: the end of one that did not change need not be searched for.
+	lengths map[uint64]int
 }
 
 // fingerprint stands for the exact bytes of a pod's description.
@@ -60,8 +67,10 @@ type answer struct {
 	*decoder
 	*scanner
 	builder *pod.Builder
-	// records are the pods so far, which become the known ones.
+	// records are the pods so far, which become the known ones, and heads their
+	// lengths.
 	records map[fingerprint]*record
+	heads   map[uint64]int
 	// pods counts the list's elements, kept what is kept of them.
 	pods, kept int
 	// nameless counts the pods without a UID that were not in the last answer.
@@ -81,6 +90,7 @@ func (d *decoder) decode(body io.Reader, taken time.Time) (*pod.Index, error) {
 		scanner: newScanner(body, d.spare),
 		builder: pod.NewBuilder(taken, len(d.known)),
 		records: make(map[fingerprint]*record, len(d.known)),
+		heads:   make(map[uint64]int, len(d.lengths)),
 	}
 	err := a.list()
 	d.spare = nil
@@ -90,7 +100,7 @@ func (d *decoder) decode(body io.Reader, taken time.Time) (*pod.Index, error) {
 	if err != nil {
 		return nil, asResponseError(err)
 	}
-	d.known = a.records
+	d.known, d.lengths = a.records, a.heads
 	if a.nameless > 0 {
 		d.log.Warn("pods without a UID are skipped", "count", a.nameless)
 	}
@@ -214,21 +224,15 @@ func (a *answer) item() error {
 	if a.pods++; a.pods > maxPods {
 		return errTooMany
 	}
-	v, whole, err := a.value(maxPod)
+	key, r, err := a.unchanged()
+	if err == nil && r == nil {
+		key, r, err = a.read()
+	}
 	if err != nil {
 		return err
 	}
-	if !whole {
-		a.builder.Fault(findUID(v), errPodTooLong)
+	if r == nil {
 		return a.skipRest()
-	}
-	key := fingerprint{maphash.Bytes(a.seed, v), len(v)}
-	r, known := a.known[key]
-	if !known {
-		r = newRecord(v, a.deepest)
-		if r.pod == nil && r.fault == nil {
-			a.nameless++
-		}
 	}
 	a.records[key] = r
 	if a.kept += r.size; a.kept > maxKept {
@@ -241,6 +245,64 @@ func (a *answer) item() error {
 		a.builder.Add(r.pod)
 	}
 	return nil
+}
+
+// unchanged passes the next pod if it is one of the last answer, in the very same
+// bytes, and returns its record; nil otherwise. A pod ends where its bytes say so:
+// the same bytes end in the same place.
+func (a *answer) unchanged() (fingerprint, *record, error) {
+	if c, err := a.peek(); err != nil || c != '{' {
+		return fingerprint{}, nil, notEOF(err)
+	}
+	begin, err := a.ahead(headLength)
+	if err != nil || len(begin) < headLength {
+		return fingerprint{}, nil, err
+	}
+	head := maphash.Bytes(a.seed, begin)
+	length, ok := a.lengths[head]
+	if !ok {
+		return fingerprint{}, nil, nil
+	}
+	v, err := a.ahead(length)
+	if err != nil || len(v) < length {
+		return fingerprint{}, nil, err
+	}
+	key := a.fingerprint(v)
+	r := a.known[key]
+	if r != nil {
+		a.pos += length
+		a.heads[head] = length
+	}
+	return key, r, nil
+}
+
+// read passes the next pod, or its beginning, for which it returns no record, if it
+// is too long.
+func (a *answer) read() (fingerprint, *record, error) {
+	v, whole, err := a.value(maxPod)
+	if err != nil {
+		return fingerprint{}, nil, err
+	}
+	if !whole {
+		a.builder.Fault(findUID(v), errPodTooLong)
+		return fingerprint{}, nil, nil
+	}
+	key := a.fingerprint(v)
+	r := a.known[key]
+	if r == nil {
+		r = newRecord(v, a.deepest)
+		if r.pod == nil && r.fault == nil {
+			a.nameless++
+		}
+	}
+	if len(v) >= headLength {
+		a.heads[maphash.Bytes(a.seed, v[:headLength])] = len(v)
+	}
+	return key, r, nil
+}
+
+func (d *decoder) fingerprint(v []byte) fingerprint {
+	return fingerprint{maphash.Bytes(d.seed, v), len(v)}
 }
 
 // findUID looks for metadata.uid in the beginning of a pod that can't be

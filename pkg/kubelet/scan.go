@@ -184,6 +184,21 @@ func (s *scanner) value(limit int) (v []byte, whole bool, err error) {
 	}
 }
 
+// ahead returns the next n bytes, at most maxValue, without passing them; fewer at
+// the stream's end. They are good until the scanner moves on.
+func (s *scanner) ahead(n int) ([]byte, error) {
+	s.start = s.pos
+	defer func() { s.start = -1 }()
+	for s.end-s.pos < n {
+		if err := s.fill(); errors.Is(err, io.EOF) {
+			return s.buf[s.pos:s.end], nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return s.buf[s.pos : s.pos+n], nil
+}
+
 // skipRest passes what value has left of a value.
 func (s *scanner) skipRest() error {
 	for !s.over {
