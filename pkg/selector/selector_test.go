@@ -151,11 +151,3 @@ func TestSelectorsAreRenderedOnceForAVersionOfAPod(t *testing.T) {
 		t.Errorf("selectors of a container of no pod = %v", got)
 	}
 }
-
-func BenchmarkContainer(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		p := &pod.Pod{UID: "u", Labels: []pod.Label{{Key: "a", Value: "b"}, {Key: "c", Value: "d"}}, Containers: []pod.Container{{Name: "c", Type: pod.Regular, HasStatus: true, ID: "1", Image: "i", ImageID: "i@" + digestA}}}
-		selector.Container(p, &p.Containers[0])
-	}
-}
