@@ -8,9 +8,9 @@
 package selector
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/podseal/podseal/pkg/pod"
 )
@@ -104,17 +104,25 @@ func containerValues(c *pod.Container) []string {
 	return values
 }
 
-// imageDigest finds the digest in the forms that runtimes give an image ID:
-// repository@sha256:..., docker-pullable://repository@sha256:..., and without a
-// repository sha256:... and docker://sha256:...
-var imageDigest = regexp.MustCompile(`(?:^|@|://)(sha256:[0-9a-f]{64})$`)
-
 // runningDigest returns the digest that the runtime calls a container's image
 // by. An image that never started has an ID too, which its pod's author made up.
+//
+// It is what the forms end with that runtimes give an image ID:
+// repository@sha256:..., docker-pullable://repository@sha256:..., and without a
+// repository sha256:... and docker://sha256:...
 func runningDigest(c *pod.Container) (string, bool) {
-	m := imageDigest.FindStringSubmatch(c.ImageID)
-	if c.ID == "" || m == nil {
+	const algorithm, digits = "sha256:", 64
+	at := len(c.ImageID) - len(algorithm) - digits
+	if c.ID == "" || at < 0 {
 		return "", false
 	}
-	return m[1], true
+	before, digest := c.ImageID[:at], c.ImageID[at:]
+	hex, ok := strings.CutPrefix(digest, algorithm)
+	if !ok || strings.Trim(hex, "0123456789abcdef") != "" {
+		return "", false
+	}
+	if before != "" && !strings.HasSuffix(before, "@") && !strings.HasSuffix(before, "://") {
+		return "", false
+	}
+	return digest, true
 }

@@ -105,6 +105,7 @@ func TestImageDigests(t *testing.T) {
 		{"repo@" + strings.ToUpper(digestA), ""},
 		{"repo@" + digestA + "0", ""},
 		{"repo@" + digestA[:70], ""},
+		{"repo@sha256:" + strings.Repeat("a", 31) + "/" + strings.Repeat("a", 32), ""},
 		{"repo" + digestA, ""},
 		{"repo@" + digestA + "\n", ""},
 		{"repo@" + digestB + "@" + digestA, digestA},
