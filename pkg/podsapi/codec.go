@@ -84,7 +84,7 @@ func (e *event) unmarshal(b []byte) {
 		switch {
 		case err != nil:
 		case f.number == 1 && f.kind == protowire.VarintType:
-			t = eventType(f.varint) // cut off as protobuf says
+			t = eventType(f.varint) // #nosec G115 -- cut off as protobuf says
 		case f.number == 1:
 			err = fmt.Errorf("field 1 has the wire type %d", f.kind)
 		case f.number == 2:

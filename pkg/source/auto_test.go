@@ -103,7 +103,7 @@ func TestWithoutAnAPIThePortIsUsedAndTheAPILookedAtNowAndThen(t *testing.T) {
 			}
 		}
 		w.want(t, 0, 10, 4, 1)
-		if using, why := w.auto.Using(); using || why != w.api.err {
+		if using, why := w.auto.Using(); using || !errors.Is(why, w.api.err) {
 			t.Errorf("%v, %v", using, why)
 		}
 		// Nobody asks, and nothing is looked at.
