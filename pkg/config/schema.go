@@ -190,7 +190,7 @@ var schema = []key{
 	},
 	{
 		name: "pods_api_socket", kind: stringKind, byDefault: defaultPodsAPISocket, added: true,
-		meaning: "Socket of the kubelet's Pods API: `pods-api/pods-api.sock` in the kubelet's `--root-dir`. Mount its directory, not the socket: a kubelet that restarts makes it anew.",
+		meaning: "Socket of the kubelet's Pods API: `pods-api/pods-api.sock` in the kubelet's `--root-dir`. Mount its directory, not the socket: a kubelet that restarts makes it anew. It may not be a symbolic link itself.",
 		errors:  []string{"pods_api_socket: ... is not an absolute, clean path"},
 	},
 	{
