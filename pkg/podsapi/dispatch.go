@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// manyMisses is how many pods must be asked about at a time to be worth a
-	// list of all.
+	// manyMisses is how many pods must be asked about at a time, or soon, to be
+	// worth a list of all.
 	manyMisses = 8
 	// How long a refusal by the kubelet's limiter is waited out, at first and at
 	// most.
@@ -110,7 +110,25 @@ func (c *Client) listDue() bool {
 			misses++
 		}
 	}
-	return misses >= manyMisses && time.Since(c.listed) >= c.cfg.Interval
+	if misses == 0 || time.Since(c.listed) < c.cfg.Interval {
+		return false
+	}
+	return misses >= manyMisses || c.limiter.exhausted(time.Now()) && c.manyOutdated()
+}
+
+// manyOutdated is whether many pods that were asked about have to be confirmed
+// again. Callers who take turns have one question at a time, and each would wait
+// for its place; one list answers those that will be asked next. Only with mu.
+func (c *Client) manyOutdated() bool {
+	outdated := 0
+	for _, e := range c.entries {
+		if e.record != nil && time.Since(e.taken) >= c.cfg.TTL {
+			if outdated++; outdated >= manyMisses {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // serve starts the call for the first flight of the queue that is one pod's.

@@ -28,6 +28,13 @@ func NewLimiter() *Limiter { return &Limiter{} }
 // wait returns when a request may start. Who waits is served in turn.
 func (l *Limiter) wait(ctx context.Context) error { return sleepUntil(ctx, l.reserve(time.Now())) }
 
+// exhausted is whether a request would have to wait.
+func (l *Limiter) exhausted(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next.After(now)
+}
+
 func (l *Limiter) reserve(now time.Time) time.Time {
 	const gap = time.Second / requestsPerSecond
 	l.mu.Lock()
