@@ -15,7 +15,7 @@ import (
 func NewWithDial(cfg Config, limiter *Limiter, inPod InPod, log *slog.Logger, dial func(context.Context) (net.Conn, error)) (*Client, error) {
 	c, err := New(cfg, limiter, inPod, log)
 	if err == nil {
-		c.link.dial = dial
+		c.link.dial, c.link.unchecked = dial, true
 	}
 	return c, err
 }

@@ -34,8 +34,11 @@ var errEnded = errors.New("the process that began to listen has ended")
 // gives it to nobody.
 func (l *link) check(conn net.Conn) (Peer, error) {
 	c, ok := conn.(*connection)
-	if !ok {
-		return Peer{}, nil // a test's
+	switch {
+	case !ok && l.unchecked:
+		return Peer{}, nil
+	case !ok:
+		return Peer{}, &PeerError{Err: errors.New("the connection is not one to a socket of this node"), reason: ReasonPeer}
 	}
 	w, err := l.ask(c)
 	if err != nil {
