@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -75,10 +74,10 @@ func decodePod(v []byte, depth int) (*pod.Pod, int, error) {
 		return nil, 0, err
 	}
 	p := w.pod()
-	if id, twice := repeatedID(p); twice {
+	if id, twice := p.RepeatedID(); twice {
 		return nil, 0, fmt.Errorf("two of its containers have the ID %q", clip(id))
 	}
-	size := sizeOf(p)
+	size := p.Size()
 	if size > maxRecord {
 		return nil, 0, fmt.Errorf("%w: its names, labels, owners and images are longer than 256 KiB", ErrLimit)
 	}
@@ -200,7 +199,7 @@ func (w *wirePod) pod() *pod.Pod {
 		Namespace:      w.Metadata.Namespace,
 		NodeName:       w.Spec.NodeName,
 		ServiceAccount: w.Spec.ServiceAccountName,
-		Terminal:       w.Status.Phase == "Succeeded" || w.Status.Phase == "Failed",
+		Terminal:       pod.IsTerminal(w.Status.Phase),
 		Labels:         slices.Clip(w.Metadata.Labels),
 	}
 	slices.SortFunc(p.Labels, func(a, b pod.Label) int { return cmp.Compare(a.Key, b.Key) })
@@ -214,85 +213,22 @@ func (w *wirePod) pod() *pod.Pod {
 	return p
 }
 
-// join appends the containers of one of the pod's three lists: those that have
-// a status in its order, then the others in the spec's. The kubelet's status
-// comes sorted or in the spec's order; either way the result depends on nothing
-// but the answer.
-func join(to []pod.Container, t pod.Type, specs []wireContainer, statuses []wireStatus) []pod.Container {
-	at := make(map[string]int, len(specs))
-	for i, s := range specs {
-		if _, twice := at[s.Name]; !twice {
-			at[s.Name] = i
-		}
+func join(to []pod.Container, t pod.Type, containers []wireContainer, statuses []wireStatus) []pod.Container {
+	specs := make([]pod.ContainerSpec, len(containers))
+	for i, c := range containers {
+		specs[i] = pod.ContainerSpec(c)
 	}
-	reported := make([]bool, len(specs))
-	for _, s := range statuses {
-		c := pod.Container{
+	reports := make([]pod.Container, len(statuses))
+	for i, s := range statuses {
+		reports[i] = pod.Container{
 			Name:       s.Name,
-			Type:       t,
-			HasStatus:  true,
-			ID:         idOf(s.ContainerID),
-			LastID:     idOf(s.LastState.Terminated.ContainerID),
+			ID:         pod.RuntimeID(s.ContainerID),
+			LastID:     pod.RuntimeID(s.LastState.Terminated.ContainerID),
 			Image:      s.Image,
 			ImageID:    s.ImageID,
 			Running:    s.State.Running != nil,
 			Terminated: s.State.Terminated != nil,
 		}
-		if i, ok := at[s.Name]; ok {
-			reported[i] = true
-			c.Type, c.SpecImage = typeOf(t, specs[i]), specs[i].Image
-		}
-		to = append(to, c)
 	}
-	for i, s := range specs {
-		if !reported[i] {
-			to = append(to, pod.Container{Name: s.Name, Type: typeOf(t, s), SpecImage: s.Image})
-		}
-	}
-	return to
-}
-
-func typeOf(t pod.Type, spec wireContainer) pod.Type {
-	if t == pod.Init && spec.RestartPolicy == "Always" {
-		return pod.Sidecar
-	}
-	return t
-}
-
-// repeatedID returns an ID that two containers have. No kubelet reports that; who
-// may write pods/status could, and would make an ephemeral container pass for a
-// regular one.
-func repeatedID(p *pod.Pod) (string, bool) {
-	seen := make(map[string]bool, len(p.Containers))
-	for _, c := range p.Containers {
-		if c.ID != "" && seen[c.ID] {
-			return c.ID, true
-		}
-		seen[c.ID] = true
-	}
-	return "", false
-}
-
-// idOf takes the scheme off "containerd://<id>". Without a scheme there is no
-// ID, as the built-in attestor reads it.
-func idOf(containerID string) string {
-	_, id, _ := strings.Cut(containerID, "://")
-	return id
-}
-
-// sizeOf is about how much memory a pod takes: its strings, and something for
-// each element.
-func sizeOf(p *pod.Pod) int {
-	const perPod, perElement = 512, 160
-	n := perPod + len(p.UID) + len(p.Name) + len(p.Namespace) + len(p.NodeName) + len(p.ServiceAccount)
-	for _, l := range p.Labels {
-		n += perElement/4 + len(l.Key) + len(l.Value)
-	}
-	for _, o := range p.Owners {
-		n += perElement/2 + len(o.Kind) + len(o.Name) + len(o.UID)
-	}
-	for _, c := range p.Containers {
-		n += perElement + len(c.Name) + len(c.SpecImage) + len(c.ID) + len(c.LastID) + len(c.Image) + len(c.ImageID)
-	}
-	return n
+	return pod.Join(to, t, specs, reports)
 }

@@ -3,7 +3,6 @@ package podsapi
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/podseal/podseal/pkg/pod"
 )
@@ -37,12 +36,9 @@ const (
 type wirePod struct {
 	out        pod.Pod
 	phase      string
-	specs      [3][]wireContainer // of regular, init and ephemeral containers
-	containers [3][]pod.Container // what their statuses report
+	specs      [3][]pod.ContainerSpec // of regular, init and ephemeral containers
+	containers [3][]pod.Container     // what their statuses report
 }
-
-// wireContainer is the part of a v1.Container that is read.
-type wireContainer struct{ name, image, restartPolicy string }
 
 // kinds are the indexes of wirePod's lists.
 var kinds = [3]pod.Type{pod.Regular, pod.Init, pod.Ephemeral}
@@ -108,7 +104,7 @@ func (w *wirePod) spec(f field) error {
 	case specInit:
 		return extend(f, &w.specs[1], container)
 	case specEphemeral:
-		return extend(f, &w.specs[2], func(c *wireContainer, f field) error {
+		return extend(f, &w.specs[2], func(c *pod.ContainerSpec, f field) error {
 			if f.number == ephemeralCommon {
 				return into(f, c, container)
 			}
@@ -118,14 +114,15 @@ func (w *wirePod) spec(f field) error {
 	return nil
 }
 
-func container(c *wireContainer, f field) error {
+// container reads a v1.Container.
+func container(c *pod.ContainerSpec, f field) error {
 	switch f.number {
 	case containerName:
-		return f.text(&c.name)
+		return f.text(&c.Name)
 	case containerImage:
-		return f.text(&c.image)
+		return f.text(&c.Image)
 	case containerRestartPolicy:
-		return f.text(&c.restartPolicy)
+		return f.text(&c.RestartPolicy)
 	}
 	return nil
 }
@@ -188,24 +185,22 @@ func lastState(c *pod.Container, f field) error {
 	})
 }
 
-// id takes the scheme off "containerd://<id>". Without a scheme there is no ID,
-// as the built-in attestor reads it.
 func id(f field, to *string) error {
 	var full string
 	if err := f.text(&full); err != nil {
 		return err
 	}
-	_, *to, _ = strings.Cut(full, "://")
+	*to = pod.RuntimeID(full)
 	return nil
 }
 
 func (w *wirePod) pod() *pod.Pod {
 	p := &w.out
-	p.Terminal = w.phase == "Succeeded" || w.phase == "Failed"
+	p.Terminal = pod.IsTerminal(w.phase)
 	p.Labels = sorted(p.Labels)
 	p.Owners = slices.Clip(p.Owners)
 	for i, t := range kinds {
-		p.Containers = join(p.Containers, t, w.specs[i], w.containers[i])
+		p.Containers = pod.Join(p.Containers, t, w.specs[i], w.containers[i])
 	}
 	return &pod.Pod{
 		UID: p.UID, Name: p.Name, Namespace: p.Namespace, NodeName: p.NodeName, ServiceAccount: p.ServiceAccount,
@@ -219,67 +214,4 @@ func sorted(labels []pod.Label) []pod.Label {
 	slices.Reverse(labels)
 	slices.SortStableFunc(labels, func(a, b pod.Label) int { return cmp.Compare(a.Key, b.Key) })
 	return slices.Clip(slices.CompactFunc(labels, func(a, b pod.Label) bool { return a.Key == b.Key }))
-}
-
-// join appends the containers of one of the pod's three lists: those that have
-// a status in its order, then the others in the spec's, as package kubelet does.
-func join(to []pod.Container, t pod.Type, specs []wireContainer, reports []pod.Container) []pod.Container {
-	at := make(map[string]int, len(specs))
-	for i, s := range specs {
-		if _, twice := at[s.name]; !twice {
-			at[s.name] = i
-		}
-	}
-	reported := make([]bool, len(specs))
-	for _, c := range reports {
-		c.Type, c.HasStatus = t, true
-		if i, ok := at[c.Name]; ok {
-			reported[i] = true
-			c.Type, c.SpecImage = typeOf(t, specs[i]), specs[i].image
-		}
-		to = append(to, c)
-	}
-	for i, s := range specs {
-		if !reported[i] {
-			to = append(to, pod.Container{Name: s.name, Type: typeOf(t, s), SpecImage: s.image})
-		}
-	}
-	return to
-}
-
-func typeOf(t pod.Type, spec wireContainer) pod.Type {
-	if t == pod.Init && spec.restartPolicy == "Always" {
-		return pod.Sidecar
-	}
-	return t
-}
-
-// repeatedID returns an ID that two containers have. Which of them a process is
-// in could not be told.
-func repeatedID(p *pod.Pod) (string, bool) {
-	seen := make(map[string]bool, len(p.Containers))
-	for _, c := range p.Containers {
-		if c.ID != "" && seen[c.ID] {
-			return c.ID, true
-		}
-		seen[c.ID] = true
-	}
-	return "", false
-}
-
-// sizeOf is about how much memory a pod takes: its strings, and something for
-// each element.
-func sizeOf(p *pod.Pod) int {
-	const perPod, perElement = 512, 160
-	n := perPod + len(p.UID) + len(p.Name) + len(p.Namespace) + len(p.NodeName) + len(p.ServiceAccount)
-	for _, l := range p.Labels {
-		n += perElement/4 + len(l.Key) + len(l.Value)
-	}
-	for _, o := range p.Owners {
-		n += perElement/2 + len(o.Kind) + len(o.Name) + len(o.UID)
-	}
-	for _, c := range p.Containers {
-		n += perElement + len(c.Name) + len(c.SpecImage) + len(c.ID) + len(c.LastID) + len(c.Image) + len(c.ImageID)
-	}
-	return n
 }

@@ -79,10 +79,10 @@ func decodePod(b []byte) (*pod.Pod, int, error) {
 	if p.UID == "" {
 		return nil, 0, errors.New("it has no UID")
 	}
-	if id, twice := repeatedID(p); twice {
+	if id, twice := p.RepeatedID(); twice {
 		return nil, 0, fmt.Errorf("two of its containers have the ID %q", clip(id))
 	}
-	size := sizeOf(p)
+	size := p.Size()
 	if size > maxRecord {
 		return nil, 0, fmt.Errorf("%w: its names, labels, owners and images are longer than 256 KiB", ErrLimit)
 	}
