@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // Claims are what a bearer token says of itself. Nothing is verified: the kubelet
@@ -71,7 +73,7 @@ func claimedList(v jsontext.Value) []string {
 	}
 	all = all[:min(len(all), maxAudience)]
 	for i := range all {
-		all[i] = printable([]byte(all[i]), 200)
+		all[i] = printable.Line(all[i], 200)
 	}
 	return all
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // Reason is a kind of failure, for those who branch on it.
@@ -82,7 +84,7 @@ func found(reason Reason, cause, remedy string) finding {
 
 // Diagnosis says what to do about the file.
 func (e *FileError) Diagnosis() Diagnosis {
-	d := Diagnosis{Reason: ReasonFile, Cause: printable([]byte(e.Error()), 2<<10)}
+	d := Diagnosis{Reason: ReasonFile, Cause: printable.Line(e.Error(), 2<<10)}
 	who := ""
 	if errors.Is(e.Err, fs.ErrPermission) {
 		who = ", and let this user read it"

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // ErrLimit is what an answer is that goes beyond one of our bounds.
@@ -28,7 +30,7 @@ type RequestError struct {
 }
 
 func (e *RequestError) Error() string {
-	return joined(e.doing, printable([]byte(e.Err.Error()), 2<<10), e.finding.said)
+	return joined(e.doing, printable.Line(e.Err.Error(), 2<<10), e.finding.said)
 }
 
 func (e *RequestError) Unwrap() error { return e.Err }
@@ -67,7 +69,7 @@ type ResponseError struct {
 }
 
 func (e *ResponseError) Error() string {
-	return joined(e.what, printable([]byte(e.Err.Error()), 2<<10), "")
+	return joined(e.what, printable.Line(e.Err.Error(), 2<<10), "")
 }
 
 func (e *ResponseError) Unwrap() error { return e.Err }
@@ -80,7 +82,7 @@ type CertificateError struct {
 	Err  error
 }
 
-func (e *CertificateError) Error() string { return printable([]byte(e.Err.Error()), 2<<10) }
+func (e *CertificateError) Error() string { return printable.Line(e.Err.Error(), 2<<10) }
 
 func (e *CertificateError) Unwrap() error { return e.Err }
 
@@ -97,7 +99,7 @@ func joined(what, why, advice string) string {
 // newStatusError says what an answer other than 200 to a request with those files
 // means. judge401 says it of a 401.
 func newStatusError(cfg Config, sent files, resp *http.Response, body []byte) *StatusError {
-	e := &StatusError{Code: resp.StatusCode, Body: printable(bytes.TrimSpace(body), maxErrorBody)}
+	e := &StatusError{Code: resp.StatusCode, Body: printable.Line(string(bytes.TrimSpace(body)), maxErrorBody)}
 	answered := strings.TrimSpace(fmt.Sprintf("%s answered %d %s", cfg.address(), e.Code, e.Body))
 	is := fmt.Sprintf("is it really the kubelet that listens on %s?", cfg.portKey())
 	look := fmt.Sprintf("look whether it is the kubelet that listens there, and set %s to the kubelet's port", cfg.portKey())

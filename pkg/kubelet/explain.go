@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // progress is how far a request has got, for the error of one that gets no
@@ -62,7 +64,7 @@ func (c *Client) explainRead(read *readError) error {
 	}
 	sent := fmt.Sprintf("the kubelet at %s had sent %d bytes by then", c.cfg.address(), read.After)
 	return &RequestError{doing: "unable to read pods response", Err: read.Err, finding: finding{Diagnosis{reason,
-		fmt.Sprintf("the list of pods broke off: %s: %s", printable([]byte(read.Err.Error()), 2<<10), sent),
+		fmt.Sprintf("the list of pods broke off: %s: %s", printable.Line(read.Err.Error(), 2<<10), sent),
 		"ask again; if it stays so, look at the kubelet's log and at the load of the node"}, sent}}
 }
 
@@ -101,7 +103,7 @@ func (c *Client) diagnose(err error, p *progress) finding {
 		return finding{Diagnosis{ReasonHungUp, cause, fmt.Sprintf("look whether the kubelet is restarting, and whether it is the kubelet that listens on %s.%s", c.cfg.portKey(), c.adviceOnHangUp())},
 			cause + ": is the kubelet restarting, or is something else listening there?" + c.adviceOnHangUp()}
 	}
-	cause := fmt.Sprintf("the kubelet was asked at %s and gave no answer: %s", at, printable([]byte(err.Error()), 2<<10))
+	cause := fmt.Sprintf("the kubelet was asked at %s and gave no answer: %s", at, printable.Line(err.Error(), 2<<10))
 	if !c.cfg.Secure {
 		return finding{Diagnosis{ReasonRequest, cause, "set kubelet_read_only_port to the kubelet's read-only port, or kubelet_secure_port where the port speaks TLS"},
 			fmt.Sprintf("is %s the kubelet's read-only port? A port that speaks TLS is kubelet_secure_port", at)}
@@ -131,7 +133,7 @@ func (c *Client) adviceOnHangUp() string {
 
 func (c *Client) diagnoseAlert(alert *net.OpError) finding {
 	at := c.cfg.address()
-	heard := printable([]byte(alert.Err.Error()), 200)
+	heard := printable.Line(alert.Err.Error(), 200)
 	if c.cfg.usesCertificate() {
 		issuer := "its issuer must be in the file that authentication.x509.clientCAFile names in the kubelet's configuration"
 		return finding{Diagnosis{ReasonAlert,

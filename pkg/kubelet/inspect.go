@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // Inspection is what there is to know about the way to the kubelet and about what
@@ -205,13 +207,13 @@ func (w *way) tell(i *Inspection) {
 
 func newCertificate(leaf *x509.Certificate) *Certificate {
 	c := &Certificate{
-		Subject:   printable([]byte(leaf.Subject.String()), 200),
-		Issuer:    printable([]byte(leaf.Issuer.String()), 200),
+		Subject:   printable.Line(leaf.Subject.String(), 200),
+		Issuer:    printable.Line(leaf.Issuer.String(), 200),
 		NotBefore: leaf.NotBefore,
 		NotAfter:  leaf.NotAfter,
 	}
 	for _, name := range leaf.DNSNames {
-		c.Names = append(c.Names, printable([]byte(name), 200))
+		c.Names = append(c.Names, printable.Line(name, 200))
 	}
 	for _, ip := range leaf.IPAddresses {
 		c.Names = append(c.Names, ip.String())

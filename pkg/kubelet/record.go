@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 const (
@@ -51,7 +52,7 @@ type undecodable struct {
 }
 
 func newUndecodable(err error) error {
-	return &undecodable{printable([]byte(err.Error()), 300), errors.Is(err, ErrLimit)}
+	return &undecodable{printable.Line(err.Error(), 300), errors.Is(err, ErrLimit)}
 }
 
 func (e *undecodable) Error() string { return e.text }

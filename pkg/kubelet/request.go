@@ -1,14 +1,12 @@
 package kubelet
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/podseal/podseal/pkg/pod"
@@ -154,27 +152,6 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 		err = context.Cause(b.ctx)
 	}
 	return n, err
-}
-
-// printable makes what a stranger wrote fit for a line of a log or a terminal:
-// whatever does not print is escaped, and what is longer than max is cut off.
-func printable(b []byte, max int) string {
-	var out bytes.Buffer
-	for i, r := range string(b) {
-		if out.Len() >= max {
-			return out.String() + "..."
-		}
-		switch {
-		case r == '\uFFFD' && b[i] >= 0x80 && !bytes.HasPrefix(b[i:], []byte("\uFFFD")):
-			fmt.Fprintf(&out, `\x%02x`, b[i])
-		case strconv.IsPrint(r):
-			out.WriteRune(r)
-		default:
-			q := strconv.QuoteRuneToASCII(r)
-			out.WriteString(q[1 : len(q)-1])
-		}
-	}
-	return out.String()
 }
 
 // clip is for strings that are quoted with %q anyway.

@@ -3,6 +3,8 @@ package podsapi
 import (
 	"errors"
 	"fmt"
+
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // Reason is a kind of failure, for those who branch on it.
@@ -61,13 +63,13 @@ func (e *StatusError) Diagnosis() Diagnosis { return e.diagnosis }
 
 // Diagnosis says who listens.
 func (e *PeerError) Diagnosis() Diagnosis {
-	return Diagnosis{e.reason, fmt.Sprintf("what listens on %q (pods_api_socket) is not taken for the kubelet: %s", e.socket, printable(e.Err.Error(), 1<<10)),
+	return Diagnosis{e.reason, fmt.Sprintf("what listens on %q (pods_api_socket) is not taken for the kubelet: %s", e.socket, printable.Line(e.Err.Error(), 1<<10)),
 		"look which process that is: nothing but the kubelet may write to the socket's directory, and no pod should have it mounted but to read"}
 }
 
 // Diagnosis says that it is no answer of the kubelet's.
 func (e *ResponseError) Diagnosis() Diagnosis {
-	d := Diagnosis{Reason: ReasonNotPodsAPI, Cause: fmt.Sprintf("what the kubelet at %q (pods_api_socket) says can't be used: %s", e.socket, printable(e.Err.Error(), 1<<10)),
+	d := Diagnosis{Reason: ReasonNotPodsAPI, Cause: fmt.Sprintf("what the kubelet at %q (pods_api_socket) says can't be used: %s", e.socket, printable.Line(e.Err.Error(), 1<<10)),
 		Remedy: "look whether it is the kubelet's Pods API socket, or set pod_source to \"kubelet\""}
 	if errors.Is(e.Err, ErrLimit) {
 		d.Reason = ReasonLimit

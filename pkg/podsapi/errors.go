@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/podseal/podseal/pkg/guard"
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // RequestError is a question that got no answer: nobody there, or too late.
@@ -91,7 +92,7 @@ func (c *Client) explain(err error) error {
 
 func (c *Client) explainStatus(err error) error {
 	code := status.Code(err)
-	message := printable(status.Convert(err).Message(), 1<<10)
+	message := printable.Line(status.Convert(err).Message(), 1<<10)
 	at := fmt.Sprintf("the kubelet at %q (pods_api_socket)", c.cfg.Socket)
 	said := fmt.Sprintf("%s answered %v: %s", at, code, message)
 	e := &StatusError{Code: code, Message: message}
@@ -133,6 +134,6 @@ func (c *Client) diagnose(err error) Diagnosis {
 	case errors.Is(err, io.EOF):
 		return Diagnosis{ReasonHungUp, fmt.Sprintf("the kubelet at %s ended the watch", socket), "look whether the kubelet is restarting; podseal asks again by itself"}
 	}
-	return Diagnosis{ReasonRequest, fmt.Sprintf("the kubelet was asked at %s and gave no answer: %s", socket, printable(err.Error(), 1<<10)),
+	return Diagnosis{ReasonRequest, fmt.Sprintf("the kubelet was asked at %s and gave no answer: %s", socket, printable.Line(err.Error(), 1<<10)),
 		"look whether it is the kubelet that listens there, and at its log"}
 }

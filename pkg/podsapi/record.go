@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"strconv"
 
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // The bounds of one pod's description, and of what is kept of it.
@@ -59,7 +59,7 @@ type undecodable struct {
 }
 
 func newUndecodable(err error) error {
-	return &undecodable{printable(err.Error(), 300), errors.Is(err, ErrLimit)}
+	return &undecodable{printable.Line(err.Error(), 300), errors.Is(err, ErrLimit)}
 }
 
 func (e *undecodable) Error() string { return e.text }
@@ -119,27 +119,6 @@ func findUID(b []byte) string {
 		return ""
 	}
 	return uid
-}
-
-// printable makes what a stranger wrote fit for a line of a log or a terminal:
-// whatever does not print is escaped, and what is longer than max is cut off.
-func printable(s string, max int) string {
-	out := make([]byte, 0, min(len(s), max)+8)
-	for i, r := range s {
-		if len(out) >= max {
-			return string(out) + "..."
-		}
-		switch {
-		case r == '\uFFFD' && s[i] >= 0x80 && s[i] != 0xEF:
-			out = fmt.Appendf(out, `\x%02x`, s[i])
-		case strconv.IsPrint(r):
-			out = append(out, string(r)...)
-		default:
-			q := strconv.QuoteRuneToASCII(r)
-			out = append(out, q[1:len(q)-1]...)
-		}
-	}
-	return string(out)
 }
 
 // clip is for strings that are quoted with %q anyway.
