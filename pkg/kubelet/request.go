@@ -34,7 +34,6 @@ func (c *Client) fetch(started time.Time) (*pod.Index, error) {
 
 	index, err := c.get(ctx, used, started)
 	if err == nil {
-		c.log.Debug("kubelet pods read", "pods", index.Len(), "took", time.Since(started))
 		return index, nil
 	}
 	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusUnauthorized {
