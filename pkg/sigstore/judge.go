@@ -1,0 +1,318 @@
+package sigstore
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/tlog"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+)
+
+// judge verifies a material: the signature, what logs and timestamp authorities
+// say of it, and that the signer is one of the authority's. What was signed is the
+// caller's to look at.
+//
+// A material is used once: for names that x509 does not know a part of the
+// certificate is changed.
+func (a *Authority) judge(r *Root, m *material, now time.Time) (*verified, error) {
+	if r == nil && a.NeedsRoot() {
+		return nil, ErrNoRoot
+	}
+	key, hash, err := a.verify(m)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.settle(hash); err != nil {
+		return nil, err
+	}
+	trust := trusted{TrustedMaterial: &root.BaseTrustedMaterial{}}
+	if r != nil {
+		trust.TrustedMaterial = r.trusted
+	}
+	if m.leaf == nil {
+		trust.key = key
+	}
+	v := &verified{value: m.signature}
+	if v.key, err = fingerprint(key); err != nil {
+		return nil, malformed("the key", err)
+	}
+	seen := m.view(key)
+	if v.log, v.times, err = a.logged(seen, trust); err != nil {
+		return nil, err
+	}
+	stamps, err := timestamped(seen, trust)
+	if err != nil && len(v.times) == 0 && a.kind == keyless {
+		return nil, refuse(ReasonTime, "no log or timestamp authority of the trust root says when it was signed: %w", err)
+	}
+	v.times = append(v.times, stamps...)
+	if err := checkTimes(v.times, v.log, now); err != nil {
+		return nil, err
+	}
+	return v, a.checkSigner(m, trust, v, now)
+}
+
+// verify finds the key with which the material is signed, and that the signature
+// fits.
+func (a *Authority) verify(m *material) (crypto.PublicKey, crypto.Hash, error) {
+	if a.kind == keys {
+		return a.verifyWithKeys(m)
+	}
+	switch {
+	case m.leaf == nil:
+		return nil, 0, refuse(ReasonSigner, "it was signed with a key, not with a certificate")
+	case m.chained && a.kind == keyless:
+		return nil, 0, refuse(ReasonMalformed, "a bundle of this version must not have a chain of certificates")
+	}
+	for _, c := range append([]*x509.Certificate{m.leaf}, m.above...) {
+		if err := checkKey(c.PublicKey); err != nil {
+			return nil, 0, refuse(ReasonSigner, "it has a certificate of %w", err)
+		}
+	}
+	hash, err := verifySignature(m.leaf.PublicKey, m)
+	if err != nil {
+		return nil, 0, refuse(ReasonSignature, "%w", err)
+	}
+	return m.leaf.PublicKey, hash, nil
+}
+
+func (a *Authority) verifyWithKeys(m *material) (crypto.PublicKey, crypto.Hash, error) {
+	if m.leaf != nil && !m.certified {
+		return nil, 0, refuse(ReasonSigner, "it was signed with a certificate, not with a key")
+	}
+	for _, k := range a.keys {
+		hash, err := verifySignature(k.key, m)
+		if errors.Is(err, errSignature) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, refuse(ReasonSignature, "%w", err)
+		}
+		if m.leaf != nil {
+			// A certificate of the key beside it says nothing more than the key, and
+			// one of another key is somebody's mistake at best.
+			if f, err := fingerprint(m.leaf.PublicKey); err != nil || f != k.fingerprint {
+				return nil, 0, refuse(ReasonSigner, "it has a certificate of another key than it was signed with")
+			}
+			m.leaf = nil
+		}
+		return k.key, hash, nil
+	}
+	return nil, 0, refuse(ReasonSignature, "%w any of the authority's keys (%d)", errSignature, len(a.keys))
+}
+
+// settle compares what the item says of the artifact's digest with the artifact.
+// hash is the one that the signature verified with.
+func (m *material) settle(hash crypto.Hash) error {
+	if m.message == nil {
+		return nil
+	}
+	if m.message.hash == 0 {
+		m.message.hash = hash
+		m.message.digest, _ = m.message.artifact.sum(hash)
+		return nil
+	}
+	digest, ok := m.message.artifact.sum(m.message.hash)
+	if !ok {
+		return refuse(ReasonContent, "it has a digest of another kind than was asked for")
+	}
+	if string(digest) != string(m.message.digest) {
+		return refuse(ReasonContent, "the message digest is not that of what was signed")
+	}
+	return nil
+}
+
+// logged verifies the log entries, one by one, so that each is known to be good.
+// The times are those that logs have signed.
+//
+// Entries of logs that the root does not know say nothing. One of a known log that
+// does not verify is a lie, and the end of it where a log is needed; elsewhere it
+// is as if there were none.
+func (a *Authority) logged(seen *view, trust trusted) (first *logEntry, times []time.Time, err error) {
+	logs := trust.RekorLogs()
+	var known []*root.TransparencyLog
+	strangers := 0
+	for _, e := range seen.entries {
+		log := logs[hex.EncodeToString([]byte(e.LogKeyID()))]
+		if log == nil {
+			strangers++
+			continue
+		}
+		seen.looked = []*tlog.Entry{e}
+		stamps, err := verify.VerifyTlogEntry(seen, trust, 1, true)
+		if err != nil {
+			if !a.requireLog {
+				return nil, nil, nil
+			}
+			return nil, nil, refuse(ReasonLog, "its entry in the log %.200q: %w", log.BaseURL, err)
+		}
+		if first == nil || len(stamps) > 0 && first.time.IsZero() {
+			first = newLogEntry(e, stamps)
+		}
+		known = append(known, log)
+		for _, s := range stamps {
+			times = append(times, s.Time)
+		}
+	}
+	if first != nil {
+		first.logs = known
+	}
+	switch {
+	case first != nil || !a.requireLog:
+		return first, times, nil
+	case strangers > 0:
+		return nil, nil, refuse(ReasonLog, "none of its log entries (%d) is of a log that the trust root knows", strangers)
+	}
+	return nil, nil, refuse(ReasonLog, "it has no log entry")
+}
+
+// timestamped verifies RFC 3161 timestamps. The error says why there is none that
+// verifies; it matters only if a time is needed.
+func timestamped(seen *view, trust trusted) (times []time.Time, err error) {
+	if len(seen.timestamps) == 0 {
+		return nil, errors.New("there is no timestamp")
+	}
+	for _, t := range seen.timestamps {
+		if len(t) > maxTimestamp {
+			return nil, refuse(ReasonLimit, "a timestamp is longer than %d bytes", maxTimestamp)
+		}
+	}
+	entities := []verify.SignedEntity{seen}
+	if seen.stamped != nil {
+		entities = append(entities, stampView{view: seen, stamped: seen.stamped})
+	}
+	var why error
+	for _, e := range entities {
+		stamps, problems, err := verify.VerifySignedTimestamp(e, trust)
+		why = errors.Join(append(problems, why, err)...)
+		for _, s := range stamps {
+			times = append(times, s.Time)
+		}
+	}
+	if len(times) > 0 {
+		return times, nil
+	}
+	return nil, why
+}
+
+// checkTimes checks what sigstore-go does not: a time must not lie in the future,
+// and each log that vouches for the signature must have been in use then.
+func checkTimes(times []time.Time, e *logEntry, now time.Time) error {
+	for _, t := range times {
+		if t.After(now.Add(maxClockSkew)) {
+			return refuse(ReasonTime, "it was signed in the future, at %s", t.UTC().Format(time.RFC3339))
+		}
+		if e == nil {
+			continue
+		}
+		for _, log := range e.logs {
+			if t.Before(log.ValidityPeriodStart) || !log.ValidityPeriodEnd.IsZero() && t.After(log.ValidityPeriodEnd) {
+				return refuse(ReasonTime, "the trust root knows the log %.200q, but not at %s", log.BaseURL, t.UTC().Format(time.RFC3339))
+			}
+		}
+	}
+	return nil
+}
+
+// checkSigner checks that the signer is one of the authority's, at every verified
+// time or, without any, now.
+func (a *Authority) checkSigner(m *material, trust trusted, v *verified, now time.Time) error {
+	times := v.times
+	if len(times) == 0 {
+		times = []time.Time{now}
+	}
+	switch a.kind {
+	case keys:
+		for _, t := range times {
+			if t.Before(a.from) || !a.until.IsZero() && t.After(a.until) {
+				return refuse(ReasonTime, "the key was not valid at %s", t.UTC().Format(time.RFC3339))
+			}
+		}
+		return nil
+	case keyless:
+		return a.checkKeyless(m.leaf, trust, v, times)
+	}
+	return a.checkPKI(m, v, times)
+}
+
+func (a *Authority) checkKeyless(leaf *x509.Certificate, trust trusted, v *verified, times []time.Time) error {
+	facts, err := factsOf(leaf)
+	if err != nil {
+		return malformed("the certificate", err)
+	}
+	if isCA(leaf) || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageCodeSigning) {
+		return refuse(ReasonCertificate, "it is not for signing code")
+	}
+	// x509 does not know other names; factsOf does, and so the extension is handled.
+	leaf.UnhandledCriticalExtensions = slices.DeleteFunc(leaf.UnhandledCriticalExtensions, cryptoutils.SANOID.Equal)
+	var chains [][]*x509.Certificate
+	for _, t := range times {
+		if chains, err = verify.VerifyLeafCertificate(t, leaf, trust); err != nil {
+			return refuse(ReasonCertificate, "it does not chain to a CA of the trust root at %s: %w", t.UTC().Format(time.RFC3339), err)
+		}
+	}
+	if !a.ignoreSCT {
+		if err := verify.VerifySignedCertificateTimestamp(chains, 1, trust); err != nil {
+			return refuse(ReasonSCT, "%w", err)
+		}
+	}
+	if !a.allow(facts) {
+		return refuse(ReasonIdentity, "signed by %s %q, vouched for by %q", facts.subject.kind, facts.subject.value, facts.issuer)
+	}
+	v.issuer, v.subject, v.claims = facts.issuer, facts.subject, facts.claims
+	return nil
+}
+
+// checkPKI checks a certificate of a private PKI. What such a CA writes into
+// Fulcio's extensions is believed for nothing but the authority's own condition:
+// any CA can write there that a build ran in some repository.
+func (a *Authority) checkPKI(m *material, v *verified, times []time.Time) error {
+	if isCA(m.leaf) {
+		return refuse(ReasonCertificate, "it is a CA's")
+	}
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	for _, c := range a.roots {
+		roots.AddCert(c)
+	}
+	for _, c := range append(slices.Clone(a.intermediates), m.above...) {
+		intermediates.AddCert(c)
+	}
+	for _, t := range times {
+		_, err := m.leaf.Verify(x509.VerifyOptions{
+			Roots: roots, Intermediates: intermediates, CurrentTime: t, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+		})
+		if err != nil {
+			return refuse(ReasonCertificate, "it does not chain to the authority's CA at %s: %w", t.UTC().Format(time.RFC3339), err)
+		}
+	}
+	names, err := namesOf(m.leaf)
+	if err != nil {
+		return malformed("the certificate", err)
+	}
+	issuer, err := issuerOf(m.leaf)
+	if err != nil {
+		return malformed("the certificate", err)
+	}
+	for _, n := range names {
+		if a.allow(&signerFacts{issuer: issuer, subject: n}) {
+			v.subject = n
+			return nil
+		}
+	}
+	if a.anyone {
+		return nil
+	}
+	return refuse(ReasonIdentity, "none of the certificate's names (%d) is allowed%s", len(names), list(names))
+}
+
+func list(names []name) (text string) {
+	for i, n := range names {
+		text += []string{": ", ", "}[min(i, 1)] + string(n.kind) + " " + n.value
+	}
+	return text
+}
