@@ -16,8 +16,8 @@ import (
 	"github.com/podseal/podseal/pkg/terminal"
 )
 
-// diagnosis is what `doctor` finds.
-type diagnosis struct {
+// checkup is what `doctor` finds.
+type checkup struct {
 	header
 	Checks []doctor.Check `json:"checks"`
 	// Failed, Warnings and Skipped count the checks that ended so.
@@ -52,7 +52,7 @@ func (c *command) doctor(ctx context.Context, verbose bool) error {
 	options, done := c.examine(cfg)
 	defer done()
 
-	d := diagnosis{header: kind("Diagnosis"), Checks: []doctor.Check{}}
+	d := checkup{header: kind("Diagnosis"), Checks: []doctor.Check{}}
 	names := doctor.Names()
 	progress := terminal.StartProgress(c.Stderr, "checking "+names[0])
 	defer progress.Stop()
@@ -126,7 +126,7 @@ func notices(findings []finding) []doctor.Notice {
 	return all
 }
 
-func (d *diagnosis) add(check doctor.Check) {
+func (d *checkup) add(check doctor.Check) {
 	d.Checks = append(d.Checks, check)
 	switch check.Status {
 	case doctor.Failed:
@@ -139,7 +139,7 @@ func (d *diagnosis) add(check doctor.Check) {
 }
 
 // write writes the checks and their sum.
-func (d *diagnosis) write(out *terminal.Output, verbose bool) error {
+func (d *checkup) write(out *terminal.Output, verbose bool) error {
 	for _, check := range d.Checks {
 		if err := writeCheck(out, check, verbose); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (d *diagnosis) write(out *terminal.Output, verbose bool) error {
 	return d.writeSummary(out)
 }
 
-func (d *diagnosis) writeSummary(out *terminal.Output) error {
+func (d *checkup) writeSummary(out *terminal.Output) error {
 	text := fmt.Sprintf("%d checks: %d failed, %d with warnings, %d skipped", len(d.Checks), d.Failed, d.Warnings, d.Skipped)
 	return out.Paragraph(terminal.Paragraph{Text: text, Style: terminal.Bold})
 }

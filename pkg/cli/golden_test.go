@@ -128,8 +128,8 @@ func aValidation() *validation {
 		Warnings: []finding{{File: "agent.conf", Line: 14, Column: 7, Key: "skip_kubelet_verification", Message: "skip_kubelet_verification: the kubelet's certificate is not verified: whoever answers in its place decides which selectors workloads get"}}}
 }
 
-func aDiagnosis() *diagnosis {
-	d := &diagnosis{header: kind("Diagnosis"), Checks: []doctor.Check{}}
+func aDiagnosis() *checkup {
+	d := &checkup{header: kind("Diagnosis"), Checks: []doctor.Check{}}
 	for _, c := range []doctor.Check{
 		{Name: doctor.PodSource, Status: doctor.OK, Finding: "pods are known from the kubelet's Pods API: process 812, root's and in no pod, gave 31 pods at \"/var/lib/kubelet/pods-api/pods-api.sock\" (pods_api_socket)", Details: []string{"answered in: 2.1ms"}},
 		{Name: doctor.HostPID, Status: doctor.OK, Finding: "the processes of the node can be seen: process 2 is the kernel's own: this is the machine's PID namespace", Details: []string{"process 1 is in cgroup \"/init.scope\""}},

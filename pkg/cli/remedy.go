@@ -6,9 +6,8 @@ import (
 
 	"github.com/podseal/podseal/pkg/attest"
 	"github.com/podseal/podseal/pkg/container"
-	"github.com/podseal/podseal/pkg/kubelet"
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/pod"
-	"github.com/podseal/podseal/pkg/podsapi"
 	"github.com/podseal/podseal/pkg/printable"
 )
 
@@ -17,10 +16,7 @@ const maxCause = 4 << 10
 
 // diagnose says in two sentences what went wrong and what to do about it.
 func diagnose(err error) *failure {
-	if d, ok := kubelet.Diagnose(err); ok {
-		return &failure{Cause: d.Cause, Remedy: d.Remedy}
-	}
-	if d, ok := podsapi.Diagnose(err); ok {
+	if d, ok := diagnosis.Of(err); ok {
 		return &failure{Cause: d.Cause, Remedy: d.Remedy}
 	}
 	f := &failure{Cause: printable.Line(err.Error(), maxCause)}

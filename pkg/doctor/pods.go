@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/kubelet"
 	"github.com/podseal/podseal/pkg/pod"
 )
@@ -49,9 +50,9 @@ func judgePods(cfg kubelet.Config, index *pod.Index, err error) (permission, pod
 	if !cfg.Secure {
 		permission = skipped(KubeletPermission, "the read-only port asks for no permission")
 	}
-	d, diagnosed := kubelet.Diagnose(err)
+	d, diagnosed := diagnosis.Of(err)
 	if err != nil && !diagnosed {
-		d = kubelet.Diagnosis{Cause: err.Error(), Remedy: "look at podseal's log and at the kubelet's"}
+		d = diagnosis.Diagnosis{Cause: err.Error(), Remedy: "look at podseal's log and at the kubelet's"}
 	}
 	switch {
 	case err != nil && d.Reason == kubelet.ReasonForbidden:

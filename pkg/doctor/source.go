@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/podsapi"
 )
@@ -86,11 +87,11 @@ func (f sourceFacts) details() (facts []string) {
 	return facts
 }
 
-func diagnoseAPI(err error) podsapi.Diagnosis {
-	if d, diagnosed := podsapi.Diagnose(err); diagnosed {
+func diagnoseAPI(err error) diagnosis.Diagnosis {
+	if d, diagnosed := diagnosis.Of(err); diagnosed {
 		return d
 	}
-	return podsapi.Diagnosis{Cause: err.Error(), Remedy: "change the setting that is named, or look at podseal's log and at the kubelet's"}
+	return diagnosis.Diagnosis{Cause: err.Error(), Remedy: "change the setting that is named, or look at podseal's log and at the kubelet's"}
 }
 
 // podsOfAPI asks the Pods API for the list that attestations are made from.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/kubelet"
 )
 
@@ -29,7 +30,7 @@ func (x *examination) way(ctx context.Context) []Check {
 	err := x.KubeletErr
 	if err == nil {
 		x.inspection, err = x.Kubelet.Inspect(ctx)
-		if d, ok := kubelet.Diagnose(err); ok && replaced(d.Reason) {
+		if d, ok := diagnosis.Of(err); ok && replaced(d.Reason) {
 			x.inspection, err = x.Kubelet.Inspect(ctx) // with the new token or certificate
 		}
 	}
@@ -38,7 +39,7 @@ func (x *examination) way(ctx context.Context) []Check {
 	return x.fallback(checks)
 }
 
-func replaced(r kubelet.Reason) bool {
+func replaced(r diagnosis.Reason) bool {
 	return r == kubelet.ReasonTokenReplaced || r == kubelet.ReasonCertificateReplaced
 }
 
@@ -79,13 +80,13 @@ func judgeWay(f wayFacts) (checks []Check, noWay string) {
 }
 
 // failure is what went wrong and the check that it belongs to, "" for nothing.
-func (f wayFacts) failure() (kubelet.Diagnosis, string) {
+func (f wayFacts) failure() (diagnosis.Diagnosis, string) {
 	if f.err == nil {
-		return kubelet.Diagnosis{}, ""
+		return diagnosis.Diagnosis{}, ""
 	}
-	d, ok := kubelet.Diagnose(f.err)
+	d, ok := diagnosis.Of(f.err)
 	if !ok {
-		return kubelet.Diagnosis{Cause: f.err.Error(), Remedy: "change the setting that is named, or look at podseal's log"}, KubeletConnection
+		return diagnosis.Diagnosis{Cause: f.err.Error(), Remedy: "change the setting that is named, or look at podseal's log"}, KubeletConnection
 	}
 	switch d.Reason {
 	case kubelet.ReasonFile:

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/printable"
 )
 
@@ -103,27 +104,27 @@ func newStatusError(cfg Config, sent files, resp *http.Response, body []byte) *S
 	answered := strings.TrimSpace(fmt.Sprintf("%s answered %d %s", cfg.address(), e.Code, e.Body))
 	is := fmt.Sprintf("is it really the kubelet that listens on %s?", cfg.portKey())
 	look := fmt.Sprintf("look whether it is the kubelet that listens there, and set %s to the kubelet's port", cfg.portKey())
-	e.finding.diagnosis = Diagnosis{ReasonStatus, answered, "look at the kubelet's log; podseal asks again by itself"}
+	e.finding.diagnosis = diagnosis.New(ReasonStatus, answered, "look at the kubelet's log; podseal asks again by itself")
 	switch {
 	case e.Code == http.StatusForbidden:
 		e.final = true
 		grant := "grant the verb `get` on the resource `nodes/pods` (Kubernetes 1.33 and later; `nodes/proxy` before) to the identity that the kubelet names here, " +
 			"with a ClusterRole and a ClusterRoleBinding"
-		e.finding = finding{Diagnosis{ReasonForbidden, "the kubelet knows who asks but does not let him list its pods: " + answered, grant}, grant}
+		e.finding = finding{diagnosis.New(ReasonForbidden, "the kubelet knows who asks but does not let him list its pods: "+answered, grant), grant}
 		if cfg.Secure && sent.token == "" && sent.certificate == "" {
 			// Nobody should follow the advice above for system:anonymous.
-			e.finding.diagnosis = Diagnosis{ReasonAnonymous, "no credentials were sent, and the kubelet lets nobody list its pods without: " + answered,
-				"configure token_path, or certificate_path and private_key_path, and remove use_anonymous_authentication; grant nothing to system:anonymous"}
+			e.finding.diagnosis = diagnosis.New(ReasonAnonymous, "no credentials were sent, and the kubelet lets nobody list its pods without: "+answered,
+				"configure token_path, or certificate_path and private_key_path, and remove use_anonymous_authentication; grant nothing to system:anonymous")
 		}
 	case e.Code >= 300 && e.Code < 400:
 		to := fmt.Sprintf("redirects are not followed (this one leads to %q)", clip(resp.Header.Get("Location")))
-		e.finding = finding{Diagnosis{ReasonNotKubelet, answered + ": " + to, look}, to + ": " + is}
+		e.finding = finding{diagnosis.New(ReasonNotKubelet, answered+": "+to, look), to + ": " + is}
 	case e.Code == http.StatusBadRequest && !cfg.Secure:
-		e.finding = finding{Diagnosis{ReasonProtocol, answered + ": kubelet_read_only_port must be a port that speaks plain HTTP",
-			fmt.Sprintf("if %d is the kubelet's secure port, set kubelet_secure_port to it in place of kubelet_read_only_port", cfg.Port)},
+		e.finding = finding{diagnosis.New(ReasonProtocol, answered+": kubelet_read_only_port must be a port that speaks plain HTTP",
+			fmt.Sprintf("if %d is the kubelet's secure port, set kubelet_secure_port to it in place of kubelet_read_only_port", cfg.Port)),
 			"kubelet_read_only_port must be a port that speaks plain HTTP: is this the secure port? That is kubelet_secure_port"}
 	case e.Code == http.StatusNotFound || e.Code == http.StatusMethodNotAllowed:
-		e.finding = finding{Diagnosis{ReasonNotKubelet, answered + ", which is not what a kubelet answers", look}, is}
+		e.finding = finding{diagnosis.New(ReasonNotKubelet, answered+", which is not what a kubelet answers", look), is}
 	}
 	return e
 }
@@ -149,14 +150,14 @@ func (e *StatusError) judgeToken(cfg Config, sent, now files) {
 	case now.token == "":
 		e.final = true
 		cause := fmt.Sprintf("there is no token in %q (token_path)", cfg.TokenPath)
-		e.finding = finding{Diagnosis{ReasonNoToken, cause, renew}, cause}
+		e.finding = finding{diagnosis.New(ReasonNoToken, cause, renew), cause}
 	case now.token != sent.token:
 		cause := fmt.Sprintf("token refused; there is a new one in %q (token_path) by now, which the next request will use", cfg.TokenPath)
-		e.finding = finding{Diagnosis{ReasonTokenReplaced, cause, "ask again"}, cause}
+		e.finding = finding{diagnosis.New(ReasonTokenReplaced, cause, "ask again"), cause}
 	case !expiry.IsZero() && !time.Now().Before(expiry):
 		e.final = true
 		cause := fmt.Sprintf("the token in %q (token_path) has expired at %s and was not replaced", cfg.TokenPath, stamp(expiry))
-		e.finding = finding{Diagnosis{ReasonTokenExpired, cause, renew}, cause}
+		e.finding = finding{diagnosis.New(ReasonTokenExpired, cause, renew), cause}
 	default:
 		e.finding = found(ReasonTokenRefused, "token refused, or the kubelet can't reach the API server",
 			fmt.Sprintf("look at %q (token_path), and at authentication.webhook in the kubelet's configuration", cfg.TokenPath))
@@ -168,12 +169,12 @@ func (e *StatusError) judgeCertificate(cfg Config, sent, now files) {
 	switch {
 	case now.certificate != sent.certificate || now.key != sent.key:
 		cause := fmt.Sprintf("client certificate refused; there is a new one in %q (certificate_path) by now, which the next request will use", cfg.CertificatePath)
-		e.finding = finding{Diagnosis{ReasonCertificateReplaced, cause, "ask again"}, cause}
+		e.finding = finding{diagnosis.New(ReasonCertificateReplaced, cause, "ask again"), cause}
 	case leaf != nil && time.Now().After(leaf.NotAfter):
 		e.final = true
 		cause := fmt.Sprintf("the client certificate in %q (certificate_path) has expired at %s and was not replaced", cfg.CertificatePath, stamp(leaf.NotAfter))
-		e.finding = finding{Diagnosis{ReasonCertificateExpired, cause,
-			fmt.Sprintf("put a new client certificate and its key into %q (certificate_path) and %q (private_key_path)", cfg.CertificatePath, cfg.PrivateKeyPath)}, cause}
+		e.finding = finding{diagnosis.New(ReasonCertificateExpired, cause,
+			fmt.Sprintf("put a new client certificate and its key into %q (certificate_path) and %q (private_key_path)", cfg.CertificatePath, cfg.PrivateKeyPath)), cause}
 	default:
 		e.finding = found(ReasonCertificateRefused, "client certificate refused",
 			fmt.Sprintf("its issuer must be in the file that authentication.x509.clientCAFile names in the kubelet's configuration; look at %q (certificate_path)", cfg.CertificatePath))

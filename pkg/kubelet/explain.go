@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/printable"
 )
 
@@ -63,9 +64,9 @@ func (c *Client) explainRead(read *readError) error {
 		reason = ReasonTimeout
 	}
 	sent := fmt.Sprintf("the kubelet at %s had sent %d bytes by then", c.cfg.address(), read.After)
-	return &RequestError{doing: "unable to read pods response", Err: read.Err, finding: finding{Diagnosis{reason,
+	return &RequestError{doing: "unable to read pods response", Err: read.Err, finding: finding{diagnosis.New(reason,
 		fmt.Sprintf("the list of pods broke off: %s: %s", printable.Line(read.Err.Error(), 2<<10), sent),
-		"ask again; if it stays so, look at the kubelet's log and at the load of the node"}, sent}}
+		"ask again; if it stays so, look at the kubelet's log and at the load of the node"), sent}}
 }
 
 // diagnose goes from what says most to what says least.
@@ -76,13 +77,13 @@ func (c *Client) diagnose(err error, p *progress) finding {
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		cause := fmt.Sprintf("the node's name %q can't be resolved to an address", e.Name)
-		return finding{Diagnosis{ReasonUnresolved, cause,
-			"set node_name, or the variable that node_name_env names (MY_NODE_NAME by default, from spec.nodeName), to the node's name as this machine resolves it, or to its IP address"},
+		return finding{diagnosis.New(ReasonUnresolved, cause,
+			"set node_name, or the variable that node_name_env names (MY_NODE_NAME by default, from spec.nodeName), to the node's name as this machine resolves it, or to its IP address"),
 			cause + ": it comes from node_name or the variable that node_name_env names (MY_NODE_NAME by default)"}
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return finding{Diagnosis{ReasonProtocol, at + " does not speak TLS, but kubelet_secure_port must",
-			fmt.Sprintf("set kubelet_secure_port to the kubelet's secure port (10250 by default); if %d is its read-only port, the key for it is kubelet_read_only_port", c.cfg.Port)},
+		return finding{diagnosis.New(ReasonProtocol, at+" does not speak TLS, but kubelet_secure_port must",
+			fmt.Sprintf("set kubelet_secure_port to the kubelet's secure port (10250 by default); if %d is its read-only port, the key for it is kubelet_read_only_port", c.cfg.Port)),
 			at + " does not speak TLS: is it the read-only port? That is kubelet_read_only_port"}
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
@@ -91,24 +92,24 @@ func (c *Client) diagnose(err error, p *progress) finding {
 	switch {
 	case errors.Is(err, errTimeout):
 		s := stages[p.stage.Load()]
-		return finding{Diagnosis{ReasonTimeout, fmt.Sprintf("%v from %s: %s", errTimeout, at, s.cause), s.remedy}, at + ": " + s.said}
+		return finding{diagnosis.New(ReasonTimeout, fmt.Sprintf("%v from %s: %s", errTimeout, at, s.cause), s.remedy), at + ": " + s.said}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		cause := "nothing listens on " + at
-		return finding{Diagnosis{ReasonRefused, cause, fmt.Sprintf("start the kubelet, or set %s to the port that it listens on.%s", c.cfg.portKey(), c.adviceOnHost())},
+		return finding{diagnosis.New(ReasonRefused, cause, fmt.Sprintf("start the kubelet, or set %s to the port that it listens on.%s", c.cfg.portKey(), c.adviceOnHost())),
 			fmt.Sprintf("%s: is the kubelet running, and is this its %s?%s", cause, c.cfg.portKey(), c.adviceOnHost())}
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return found(ReasonNoRoute, "there is no way to "+at, "look at node_name and the network")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		cause := at + " closed the connection without an answer"
-		return finding{Diagnosis{ReasonHungUp, cause, fmt.Sprintf("look whether the kubelet is restarting, and whether it is the kubelet that listens on %s.%s", c.cfg.portKey(), c.adviceOnHangUp())},
+		return finding{diagnosis.New(ReasonHungUp, cause, fmt.Sprintf("look whether the kubelet is restarting, and whether it is the kubelet that listens on %s.%s", c.cfg.portKey(), c.adviceOnHangUp())),
 			cause + ": is the kubelet restarting, or is something else listening there?" + c.adviceOnHangUp()}
 	}
 	cause := fmt.Sprintf("the kubelet was asked at %s and gave no answer: %s", at, printable.Line(err.Error(), 2<<10))
 	if !c.cfg.Secure {
-		return finding{Diagnosis{ReasonRequest, cause, "set kubelet_read_only_port to the kubelet's read-only port, or kubelet_secure_port where the port speaks TLS"},
+		return finding{diagnosis.New(ReasonRequest, cause, "set kubelet_read_only_port to the kubelet's read-only port, or kubelet_secure_port where the port speaks TLS"),
 			fmt.Sprintf("is %s the kubelet's read-only port? A port that speaks TLS is kubelet_secure_port", at)}
 	}
-	return finding{Diagnosis{ReasonRequest, cause, "look whether it is the kubelet that listens on kubelet_secure_port, and at its log"},
+	return finding{diagnosis.New(ReasonRequest, cause, "look whether it is the kubelet that listens on kubelet_secure_port, and at its log"),
 		"the kubelet was asked at " + at}
 }
 
@@ -136,21 +137,21 @@ func (c *Client) diagnoseAlert(alert *net.OpError) finding {
 	heard := printable.Line(alert.Err.Error(), 200)
 	if c.cfg.usesCertificate() {
 		issuer := "its issuer must be in the file that authentication.x509.clientCAFile names in the kubelet's configuration"
-		return finding{Diagnosis{ReasonAlert,
+		return finding{diagnosis.New(ReasonAlert,
 			fmt.Sprintf("%s refused the TLS connection (%s); most likely it does not accept the client certificate in %q (certificate_path)", at, heard, c.cfg.CertificatePath),
-			"use another client certificate: " + issuer},
+			"use another client certificate: "+issuer),
 			fmt.Sprintf("%s refused the TLS connection; most likely it does not accept the client certificate in %q (certificate_path): %s", at, c.cfg.CertificatePath, issuer)}
 	}
-	return finding{Diagnosis{ReasonAlert, fmt.Sprintf("%s refused the TLS connection (%s)", at, heard),
-		"configure a client certificate (certificate_path, private_key_path): it may want one"},
+	return finding{diagnosis.New(ReasonAlert, fmt.Sprintf("%s refused the TLS connection (%s)", at, heard),
+		"configure a client certificate (certificate_path, private_key_path): it may want one"),
 		at + " refused the TLS connection; it may want a client certificate (certificate_path, private_key_path)"}
 }
 
 func (c *Client) diagnoseCertificate(e *CertificateError) finding {
 	at := c.cfg.address()
 	if e.Leaf == nil {
-		return finding{Diagnosis{ReasonNoCertificate, "what listens on " + at + " showed no certificate",
-			"look whether it is the kubelet that listens there, and set kubelet_secure_port to the kubelet's port"},
+		return finding{diagnosis.New(ReasonNoCertificate, "what listens on "+at+" showed no certificate",
+			"look whether it is the kubelet that listens there, and set kubelet_secure_port to the kubelet's port"),
 			fmt.Sprintf("is it really the kubelet that listens on %s?", at)}
 	}
 	certificate := "the kubelet's serving certificate at " + at

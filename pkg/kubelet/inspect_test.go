@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/kubelet"
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
 )
@@ -126,10 +127,10 @@ func TestInspectionFailsAsNextDoes(t *testing.T) {
 				t.Fatalf("inspection: %+v", i)
 			}
 			checkNoToken(t, n, err)
-			next, ok := kubelet.Diagnose(nextErr)
-			got, ok2 := kubelet.Diagnose(err)
+			next, ok := diagnosis.Of(nextErr)
+			got, ok2 := diagnosis.Of(err)
 			// An alert can get lost when the connection is reset right behind it.
-			lost := func(r kubelet.Reason) bool { return name == "alert" && r == kubelet.ReasonHungUp }
+			lost := func(r diagnosis.Reason) bool { return name == "alert" && r == kubelet.ReasonHungUp }
 			if !ok || !ok2 || string(got.Reason) != name && !lost(got.Reason) || next.Reason != got.Reason && !lost(next.Reason) && !lost(got.Reason) {
 				t.Fatalf("Inspect: %+v, Next: %+v", got, next)
 			}
@@ -173,7 +174,7 @@ func TestEveryFailureHasACauseAndARemedy(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		fault         kubelettest.Fault
-		reason        kubelet.Reason
+		reason        diagnosis.Reason
 		cause, remedy string
 	}{
 		"403":      {kubelettest.Status(403, "Forbidden (user=x)"), kubelet.ReasonForbidden, "403 Forbidden (user=x)", "nodes/pods"},
@@ -190,7 +191,7 @@ func TestEveryFailureHasACauseAndARemedy(t *testing.T) {
 			n := newNode(t, kubelettest.Options{})
 			n.Inject(-1, c.fault)
 			_, err := n.client(t).Next(t.Context(), time.Time{})
-			d, ok := kubelet.Diagnose(err)
+			d, ok := diagnosis.Of(err)
 			if !ok || d.Reason != c.reason || !strings.Contains(d.Cause, c.cause) || !strings.Contains(d.Remedy, c.remedy) || !strings.Contains(d.Cause, "127.0.0.1:"+port(n)) {
 				t.Errorf("%+v", d)
 			}
@@ -201,7 +202,7 @@ func TestEveryFailureHasACauseAndARemedy(t *testing.T) {
 		n := newNode(t, kubelettest.Options{})
 		n.cfg.TokenPath += "-none"
 		_, err := kubelet.New(n.cfg, kubelet.NewGate(), n.logs.logger)
-		d, ok := kubelet.Diagnose(err)
+		d, ok := diagnosis.Of(err)
 		if !ok || d.Reason != kubelet.ReasonFile || !strings.Contains(d.Cause, n.cfg.TokenPath) || !strings.Contains(d.Cause, "token_path") || !strings.Contains(d.Remedy, n.cfg.TokenPath) {
 			t.Errorf("%+v", d)
 		}
@@ -211,12 +212,12 @@ func TestEveryFailureHasACauseAndARemedy(t *testing.T) {
 		n := newNode(t, kubelettest.Options{Anonymous: true, Forbidden: []string{"system:anonymous"}})
 		n.cfg.Anonymous = true
 		_, err := n.client(t).Next(t.Context(), time.Time{})
-		d, ok := kubelet.Diagnose(err)
+		d, ok := diagnosis.Of(err)
 		if !ok || d.Reason != kubelet.ReasonAnonymous || !strings.Contains(d.Remedy, "grant nothing to system:anonymous") {
 			t.Errorf("%+v", d)
 		}
 	})
-	if d, ok := kubelet.Diagnose(errors.New("another")); ok {
+	if d, ok := diagnosis.Of(errors.New("another")); ok {
 		t.Errorf("%+v", d)
 	}
 }

@@ -3,6 +3,8 @@ package kubelet
 import (
 	"log/slog"
 	"time"
+
+	"github.com/podseal/podseal/pkg/diagnosis"
 )
 
 // troubleInterval is the time between two lines about one kind of failure.
@@ -14,7 +16,7 @@ const troubleInterval = time.Minute
 type trouble struct {
 	log *slog.Logger
 	// warned is when a failure of that kind was last logged.
-	warned map[Reason]time.Time
+	warned map[diagnosis.Reason]time.Time
 	// pending is whether a failure that was logged has not been followed by an
 	// answer yet.
 	pending bool
@@ -29,13 +31,13 @@ func (t *trouble) after(err error) {
 		}
 		return
 	}
-	diagnosis, _ := Diagnose(err)
-	reason := diagnosis.Reason
+	found, _ := diagnosis.Of(err)
+	reason := found.Reason
 	if last, ok := t.warned[reason]; ok && time.Since(last) < troubleInterval {
 		return
 	}
 	if t.warned == nil {
-		t.warned = make(map[Reason]time.Time)
+		t.warned = make(map[diagnosis.Reason]time.Time)
 	}
 	t.warned[reason], t.pending = time.Now(), true
 	t.log.Warn("the kubelet's pods can't be read", "error", err)

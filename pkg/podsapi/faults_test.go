@@ -8,15 +8,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
 	"github.com/podseal/podseal/pkg/podsapi"
 	"github.com/podseal/podseal/pkg/podsapi/podsapitest"
 )
 
 // wantReason checks an error's diagnosis.
-func wantReason(t *testing.T, err error, want podsapi.Reason) {
+func wantReason(t *testing.T, err error, want diagnosis.Reason) {
 	t.Helper()
-	d, ok := podsapi.Diagnose(err)
+	d, ok := diagnosis.Of(err)
 	if !ok || d.Reason != want || d.Cause == "" || d.Remedy == "" {
 		t.Errorf("error %v: diagnosis %+v, want %q", err, d, want)
 	}
@@ -247,7 +248,7 @@ func TestWhoeverListensMustBeTheKubelet(t *testing.T) {
 		name  string
 		uid   uint32
 		inPod func(int32) (bool, error)
-		want  podsapi.Reason
+		want  diagnosis.Reason
 	}{
 		{"another user", own + 1, notInPod, podsapi.ReasonPeerUser},
 		{"in a pod", own, func(pid int32) (bool, error) { return int(pid) == os.Getpid(), nil }, podsapi.ReasonPeerPod},

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/podseal/podseal/pkg/diagnosis"
 )
 
 // troubleInterval is the least time between two lines about one kind of failure.
@@ -25,8 +27,8 @@ type trouble struct {
 	mu sync.Mutex
 	// warned is when a failure of that kind was last logged, current which kinds
 	// were since the last answer, pending whose failures are not over.
-	warned  map[Reason]time.Time
-	current map[Reason]bool
+	warned  map[diagnosis.Reason]time.Time
+	current map[diagnosis.Reason]bool
 	pending map[source]bool
 }
 
@@ -44,13 +46,13 @@ func (t *trouble) after(s source, err error) {
 		}
 		return
 	}
-	diagnosis, _ := Diagnose(err)
-	reason := diagnosis.Reason
+	found, _ := diagnosis.Of(err)
+	reason := found.Reason
 	if last, ok := t.warned[reason]; t.current[reason] || (ok && time.Since(last) < troubleInterval) {
 		return
 	}
 	if t.warned == nil {
-		t.warned, t.current, t.pending = make(map[Reason]time.Time), make(map[Reason]bool), make(map[source]bool)
+		t.warned, t.current, t.pending = make(map[diagnosis.Reason]time.Time), make(map[diagnosis.Reason]bool), make(map[source]bool)
 	}
 	t.warned[reason], t.current[reason], t.pending[s] = time.Now(), true, true
 	t.log.Warn("the kubelet's Pods API can't be used", "error", err)

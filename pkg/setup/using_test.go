@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/podseal/podseal/pkg/config"
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/podsapi"
 	"github.com/podseal/podseal/pkg/setup"
 )
@@ -33,7 +34,7 @@ func TestTheSourceThatIsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	using, why := auto.Using()
-	if _, diagnosed := podsapi.Diagnose(why); using != config.KubeletPort || !diagnosed {
+	if _, diagnosed := diagnosis.Of(why); using != config.KubeletPort || !diagnosed {
 		t.Errorf("%s is used, %v", using, why)
 	}
 }
