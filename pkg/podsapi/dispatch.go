@@ -117,12 +117,14 @@ func (c *Client) listDue() bool {
 }
 
 // manyOutdated is whether many pods that were asked about have to be confirmed
-// again. Callers who take turns have one question at a time, and each would wait
-// for its place; one list answers those that will be asked next. Only with mu.
+// again soon. Callers who take turns have one question at a time, and each would
+// wait for its place; one list answers those that will be asked next. That a pod
+// is halfway there counts: while everyone waits for a place, as many are confirmed
+// as become outdated, and few are outdated at a time. Only with mu.
 func (c *Client) manyOutdated() bool {
 	outdated := 0
 	for _, e := range c.entries {
-		if e.record != nil && time.Since(e.taken) >= c.cfg.TTL {
+		if e.record != nil && time.Since(e.taken) >= c.cfg.TTL/2 {
 			if outdated++; outdated >= manyMisses {
 				return true
 			}

@@ -143,28 +143,32 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 // question at a time, and more of them than the kubelet may be asked one by one.
 func TestCallersThatTakeTurnsAreNotHeldUpByTheLimiter(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const pods, rounds = 100, 20
-		n := newPipeNode(t, podsapitest.Options{})
-		n.SetPods(webPods(pods)...)
-		c := n.client(t)
-		watched(t, c)
-		began := time.Now()
-		for range rounds {
-			for i := range pods {
-				name := fmt.Sprintf("web-%d", i)
-				if p, _ := next(t, c, kubelettest.UID(name), time.Time{}); p == nil || p.Name != name {
-					t.Errorf("%s: pod %v", name, p)
-				}
-				time.Sleep(time.Millisecond)
-			}
+	for _, pods := range []int{10, 26, 30, 33, 100} {
+		t.Run(fmt.Sprintf("%d pods", pods), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { takeTurns(t, pods) })
+		})
+	}
+}
+
+func takeTurns(t *testing.T, pods int) {
+	n := newPipeNode(t, podsapitest.Options{})
+	n.SetPods(webPods(pods)...)
+	c := n.client(t)
+	watched(t, c)
+	began := time.Now()
+	for i := range 2000 {
+		name := fmt.Sprintf("web-%d", i%pods)
+		if p, _ := next(t, c, kubelettest.UID(name), time.Time{}); p == nil || p.Name != name {
+			t.Errorf("%s: pod %v", name, p)
 		}
-		// Two seconds are slept; one question at a time would take forty.
-		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("it took %v", took)
-		}
-		if s := n.Stats(); s.Refused > 0 || s.WatchPods > 10 {
-			t.Errorf("%+v", s)
-		}
-	})
+		time.Sleep(time.Millisecond)
+	}
+	// Two seconds are slept; one question at a time would take forty.
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if s := n.Stats(); s.Refused > 0 || s.WatchPods > 10 {
+		t.Errorf("%+v", s)
+	}
 }
