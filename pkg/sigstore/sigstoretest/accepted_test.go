@@ -141,3 +141,33 @@ func TestSigstoreGoAcceptsEveryKindOfKey(t *testing.T) {
 		})
 	}
 }
+
+// Logs and timestamp authorities have keys of several kinds.
+func TestSigstoreGoAcceptsWitnessesWithOtherKeys(t *testing.T) {
+	t.Parallel()
+	s := sigstoretest.New()
+	for name, test := range map[string]struct {
+		log sigstoretest.LogOptions
+		tsa sigstoretest.TSAOptions
+	}{
+		"Rekor v2 with P-256": {log: sigstoretest.LogOptions{Version: 2}},
+		"TSA with P-384":      {tsa: sigstoretest.TSAOptions{Key: sigstoretest.ECDSAP384}},
+		"TSA with P-521":      {tsa: sigstoretest.TSAOptions{Key: sigstoretest.ECDSAP521}},
+		"TSA with RSA":        {tsa: sigstoretest.TSAOptions{Key: sigstoretest.RSA2048}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log, tsa := sigstoretest.NewLog(test.log), sigstoretest.NewTSA(test.tsa)
+			a := sigstoretest.Sign(sigstoretest.Signature{
+				Signer: s.Keyless(sigstoretest.Identity{Subject: sigstoretest.Email("dev@example.org"), Issuer: "https://example.org"}),
+				Digest: app, Format: evidence.Bundle, Witnesses: witnesses{log, tsa},
+			})
+			v := verifier{root: sigstoretest.Trust(s.Fulcio, s.CT, log, tsa), options: []verify.VerifierOption{
+				verify.WithTransparencyLog(1), verify.WithSignedTimestamps(1), verify.WithSignedCertificateTimestamps(1),
+			}}
+			if err := v.verify(t, a, app); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
