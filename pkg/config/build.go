@@ -22,14 +22,15 @@ const (
 
 // result reads the tree by the schema and applies defaults and rules.
 func (w *walker) result(root *node, env func(string) string) Result {
-	s := w.section("", root.pos, schema, root.fields, true)
-	b := build(s, env)
+	s := w.section("", root.pos, key{keys: schema}, root.fields, true)
+	b := build(s, env, len(w.unreadable) > 0)
 	r := Result{Warnings: b.warnings}
 	if len(w.unreadable) > 0 {
 		// What can't be read counted as absent, and rules about it would mislead.
 		b.problems = nil
 		r.Warnings = w.withoutTheAbsent(b.warnings)
 	}
+	r.Warnings = r.Warnings.cut(len(r.Warnings), "warnings")
 	r.Problems, r.Answers = w.all(b.problems)
 	if len(r.Problems) == 0 {
 		r.Config = &b.config
@@ -50,8 +51,8 @@ func (w *walker) withoutTheAbsent(warnings Problems) Problems {
 // build's order is the built-in attestor's, so that the first problem is the same:
 // brokers, conflicts, durations, ports, credentials; then the rules that only podseal
 // has.
-func build(s *section, env func(string) string) *builder {
-	b := &builder{s: s, env: env}
+func build(s *section, env func(string) string, partial bool) *builder {
+	b := &builder{s: s, env: env, partial: partial}
 	b.broker(s.block("experimental").block("broker"))
 	b.kubeletClientConflicts()
 	b.durations()
@@ -63,12 +64,15 @@ func build(s *section, env func(string) string) *builder {
 	b.ownPodUID()
 	b.flags()
 	b.notYet()
+	b.images()
 	return b
 }
 
 type builder struct {
-	s        *section
-	env      func(string) string
+	s   *section
+	env func(string) string
+	// partial is true where something can't be read and counts as absent.
+	partial  bool
 	config   Config
 	problems Problems
 	warnings Problems
@@ -140,12 +144,14 @@ func (b *builder) podSource() {
 
 // absolute reports a path that is not absolute and clean. One that is has no "..".
 func (b *builder) absolute(key, name string) bool {
-	if path.IsAbs(name) && path.Clean(name) == name {
+	if isAbsolute(name) {
 		return true
 	}
 	b.problem(key, "%s: %q is not an absolute, clean path", key, name)
 	return false
 }
+
+func isAbsolute(name string) bool { return path.IsAbs(name) && path.Clean(name) == name }
 
 // duration is the key's value, or its default where it is absent, zero or negative.
 func (b *builder) duration(key, name string, byDefault time.Duration) time.Duration {

@@ -17,19 +17,30 @@ type unused = map[string][]token.Pos
 // builtIn has the keys of SPIRE 1.15's attestor that matter here, for HCL's decoder,
 // which that attestor reads its configuration with.
 type builtIn struct {
-	ReadOnlyPort     int            `hcl:"kubelet_read_only_port"`
-	SecurePort       int            `hcl:"kubelet_secure_port"`
-	CAPath           string         `hcl:"kubelet_ca_path"`
-	SkipVerification bool           `hcl:"skip_kubelet_verification"`
-	TokenPath        string         `hcl:"token_path"`
-	CertificatePath  string         `hcl:"certificate_path"`
-	PrivateKeyPath   string         `hcl:"private_key_path"`
-	Anonymous        bool           `hcl:"use_anonymous_authentication"`
-	NodeName         string         `hcl:"node_name"`
-	NodeNameEnv      string         `hcl:"node_name_env"`
-	PollInterval     string         `hcl:"poll_retry_interval"`
-	Sigstore         map[string]any `hcl:"sigstore"`
-	Experimental     *struct {
+	ReadOnlyPort     int    `hcl:"kubelet_read_only_port"`
+	SecurePort       int    `hcl:"kubelet_secure_port"`
+	CAPath           string `hcl:"kubelet_ca_path"`
+	SkipVerification bool   `hcl:"skip_kubelet_verification"`
+	TokenPath        string `hcl:"token_path"`
+	CertificatePath  string `hcl:"certificate_path"`
+	PrivateKeyPath   string `hcl:"private_key_path"`
+	Anonymous        bool   `hcl:"use_anonymous_authentication"`
+	NodeName         string `hcl:"node_name"`
+	NodeNameEnv      string `hcl:"node_name_env"`
+	PollInterval     string `hcl:"poll_retry_interval"`
+	Sigstore         *struct {
+		AllowedIdentities  map[string][]string `hcl:"allowed_identities"`
+		SkippedImages      []string            `hcl:"skipped_images"`
+		RekorURL           *string             `hcl:"rekor_url,omitempty"`
+		IgnoreSCT          *bool               `hcl:"ignore_sct,omitempty"`
+		IgnoreTlog         *bool               `hcl:"ignore_tlog,omitempty"`
+		IgnoreAttestations *bool               `hcl:"ignore_attestations,omitempty"`
+		Credentials        map[string]*struct {
+			Username string `hcl:"username,omitempty"`
+			Password string `hcl:"password,omitempty"`
+		} `hcl:"registry_credentials,omitempty"`
+	} `hcl:"sigstore,omitempty"`
+	Experimental *struct {
 		APIServer *struct {
 			Cache *struct {
 				Enabled bool   `hcl:"enabled"`
@@ -145,7 +156,16 @@ func TestWhatTheBuiltInAttestorIgnores(t *testing.T) {
 		{name: "a variable's name with a line break", text: `node_name_env = "A\nB"`},
 		// It opens the file when it is configured, and fails.
 		{name: "a path that was not expanded", text: `token_path = "${HOME}/token"`, cautious: true},
-		{name: "what only the built-in attestor has", text: "node_name = \"n\"\nsigstore {\nrekor_url = \"https://rekor.example.org\"\n}", cautious: true},
+		{name: "an unknown key in sigstore", text: "sigstore {\nrekor_uri = \"https://rekor.example.org\"\n}"},
+		{name: "an unknown block in sigstore", text: "sigstore {\nrekor {\nurl = \"https://rekor.example.org\"\n}\n}", deep: true},
+		{name: "an unknown key in registry_credentials", text: "sigstore {\nregistry_credentials \"registry.example.org\" {\nuser = \"u\"\n}\n}", cautious: true},
+		{name: "a scalar twice in sigstore", text: "sigstore {\nignore_tlog = false\nignore_tlog = true\n}"},
+		{name: "an issuer twice", text: "sigstore {\nallowed_identities = {\n\"https://a\" = [\"x\"]\n\"https://a\" = [\"y\"]\n}\n}", cautious: true},
+		{name: "a skipped image that no image ID equals", text: "sigstore {\nskipped_images = [\"app:latest\"]\n}"},
+		{name: "a pattern that can't be read", text: "sigstore {\nallowed_identities = {\n\"https://a\" = [\"*@example.org\"]\n}\n}", cautious: true},
+		{name: "what only podseal has in sigstore", text: "sigstore {\ntrust_root = \"none\"\n}", cautious: true},
+		{name: "the older sigstore block", text: "experimental {\nsigstore {\nenforce_sct = true\n}\n}", cautious: true},
+		{name: "an unknown key in the older sigstore block", text: "experimental {\nsigstore {\nrekor_url = \"https://rekor.example.org\"\nunknown = 1\n}\n}", cautious: true},
 		{name: "a wrong type", text: `skip_kubelet_verification = "true"`},
 		{name: "a list for a scalar", text: `node_name = ["a"]`},
 		{name: "a block for a scalar", text: "node_name {\na = 1\n}"},

@@ -4,12 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/podseal/podseal/pkg/config"
+	"github.com/podseal/podseal/pkg/image"
 )
 
 // TestTheExamplesOfConf takes plugin_data out of each agent.conf as the agent does, from
@@ -44,12 +46,14 @@ func TestTheExamplesOfConf(t *testing.T) {
 			c.Warnings = []string{skipWarning}
 		},
 		"pods-api.conf": func(c *parsed) {
-			c.PodSource = config.FromPodsAPI
+			c.PodSource, c.Images.StatusSource = config.FromPodsAPI, config.StatusFromPodsAPI
 			c.Kubelet = config.Kubelet{}
 		},
 		"pinned-certificate.conf": func(c *parsed) {
 			c.Kubelet.CAPath = "/hostCert/kubelet.crt"
 		},
+		"sigstore.conf":     ofSigstoreConf,
+		"image-policy.conf": ofImagePolicyConf,
 	}
 	files, err := filepath.Glob("../../conf/*.conf")
 	if err != nil {
@@ -81,9 +85,79 @@ func TestTheExamplesOfConf(t *testing.T) {
 		}
 		for _, agentConf := range []string{string(text), toJSON(t, string(text))} {
 			pluginData := agentPrints(t, agentConf)
-			if diff := cmp.Diff(want, mustParse(t, pluginData, env), cmp.Comparer(sameID)); diff != "" {
+			if diff := cmp.Diff(want, mustParse(t, pluginData, env), sameValues); diff != "" {
 				t.Errorf("%s: -want +got:\n%s", file, diff)
 			}
 		}
+	}
+}
+
+func ofSigstoreConf(c *parsed) {
+	c.Kubelet.NodeName = "node-1"
+	id, err := image.ParseID("ghcr.io/spiffe/spire-agent@sha256:" + strings.Repeat("0", 64))
+	if err != nil {
+		panic(err)
+	}
+	c.Images.CRISocket, c.Images.StatusSource = "/run/containerd/containerd.sock", config.StatusFromCRI
+	c.Images.Sigstore = &config.Sigstore{
+		Path: "sigstore",
+		Identities: []config.Identity{
+			{Issuer: exactly("https://accounts.google.com"), Subject: exactly("release@example.org")},
+			{
+				Issuer:  exactly("https://token.actions.githubusercontent.com"),
+				Subject: exactly("https://github.com/example/app/.github/workflows/release.yaml@refs/heads/main"),
+			},
+		},
+		Skipped: []image.ID{id},
+	}
+	c.Images.Registries = []config.Registry{
+		{Host: "ghcr.io", Path: "registry[ghcr.io]"},
+		{
+			Host: "registry.example.org", Path: "registry[registry.example.org]", CAPath: "/etc/podseal/registry-ca.pem",
+			Username: "podseal", PasswordPath: "/etc/podseal/registry-password", Repositories: []string{"app/"},
+		},
+	}
+}
+
+func ofImagePolicyConf(c *parsed) {
+	c.PodSource, c.Images.StatusSource, c.Kubelet = config.FromPodsAPI, config.StatusFromPodsAPI, config.Kubelet{}
+	c.Images.TrustRoots = []config.TrustRoot{{Name: "internal", Key: "trust_root[internal].trusted_root_path", TrustedRootPath: "/etc/podseal/trusted_root.json"}}
+	c.Images.Registries = []config.Registry{{
+		Host: "registry.example.org", Path: "registry[registry.example.org]",
+		CAPath: "/etc/podseal/registry-ca.pem", DockerConfigPath: "/etc/podseal/docker-config.json",
+	}}
+	c.Images.Limits.Budget, c.Images.Limits.MaxSignatures = 5*time.Second, 16
+	c.Images.Policies = []config.ImagePolicy{
+		{
+			Name: "base",
+			Match: config.Match{
+				Namespaces: []string{"kube-system"}, ServiceAccounts: []string{"kube-system/*"}, Images: []string{"registry.example.org/base/**"},
+			},
+			Authorities: []config.Authority{{
+				Name: "pki", Path: "image_policy[base].authority[pki]",
+				PKI: &config.PKI{CAPath: "/etc/podseal/signers-ca.pem", Identity: config.Identity{Subject: exactly("base-images@example.org")}},
+			}},
+		},
+		{
+			Name: "release", Match: config.Match{Namespaces: []string{"pay-*", "shop"}},
+			Authorities: []config.Authority{
+				{
+					Name: "release-key", Path: "image_policy[release].authority[release-key]",
+					Keys:      &config.Keys{Path: "/etc/podseal/release.pub", RequireTlog: true, ValidUntil: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)},
+					TrustRoot: "internal", Annotations: map[string]string{"environment": "production"},
+				},
+				{
+					Name: "workflow", Path: "image_policy[release].authority[workflow]",
+					Keyless: &config.Keyless{
+						Identity: config.Identity{
+							Issuer:  exactly("https://token.actions.githubusercontent.com"),
+							Subject: regexped(`https://github\.com/example/[a-z-]+/\.github/workflows/release\.yaml@refs/tags/v.+`),
+						},
+						SubjectType: "uri",
+						Claims:      map[string]string{"runner-environment": "github-hosted"},
+					},
+				},
+			},
+		},
 	}
 }

@@ -41,6 +41,8 @@ type Config struct {
 	OwnPodUID string
 	// Broker is who may use the Broker API; nil for nobody.
 	Broker *Broker
+	// Images is what is asked of the images that run.
+	Images Images
 }
 
 // Kubelet has the fields of kubelet.Config, in its order. What is not used is empty:

@@ -10,6 +10,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/podseal/podseal/pkg/config"
+	"github.com/podseal/podseal/pkg/image"
 )
 
 const (
@@ -44,6 +45,10 @@ func defaults() parsed {
 		MaxPollAttempts:   60,
 		PollRetryInterval: 500 * time.Millisecond,
 		AttestTimeout:     30 * time.Second,
+		Images: config.Images{
+			StatusSource: config.StatusFromKubelet,
+			Limits:       config.ImageLimits{Budget: 10 * time.Second, MaxSignatures: 32, MaxReferrers: 64, MaxManifest: 4 << 20, MaxBundle: 8 << 20},
+		},
 	}}
 }
 
@@ -140,9 +145,11 @@ func TestParse(t *testing.T) {
 		}},
 		{name: "pods from the Pods API", text: "pod_source = \"pods_api\"\npods_api_socket = \"/sock\"", want: func(c *parsed) {
 			c.PodSource, c.PodsAPI.Socket, c.Kubelet = config.FromPodsAPI, "/sock", config.Kubelet{}
+			c.Images.StatusSource = config.StatusFromPodsAPI
 		}},
 		{name: "pods from the Pods API, with settings of the port", text: "pod_source = \"pods_api\"\nkubelet_secure_port = 10250\ntoken_path = \"/token\"", want: func(c *parsed) {
 			c.PodSource, c.Kubelet = config.FromPodsAPI, config.Kubelet{}
+			c.Images.StatusSource = config.StatusFromPodsAPI
 			c.Warnings = []string{"kubelet_secure_port, token_path: not used, because of pod_source"}
 		}},
 		{name: "pod cache ttl", text: `pod_cache_ttl = "5s"`, want: func(c *parsed) { c.Kubelet.TTL, c.PodsAPI.TTL = 5*time.Second, 5*time.Second }},
@@ -282,7 +289,7 @@ func TestParse(t *testing.T) {
 		for spelling, text := range spellings(t, c.text) {
 			t.Run(c.name+", "+spelling, func(t *testing.T) {
 				t.Parallel()
-				if diff := cmp.Diff(want, mustParse(t, text, c.env), cmp.Comparer(sameID)); diff != "" {
+				if diff := cmp.Diff(want, mustParse(t, text, c.env), sameValues); diff != "" {
 					t.Errorf("-want +got:\n%s\nof:\n%s", diff, text)
 				}
 			})
@@ -296,7 +303,11 @@ const (
 	anonymousWarning = "use_anonymous_authentication: works only with a kubelet that shows its pods, and possibly more, to everybody"
 )
 
-func sameID(a, b spiffeid.ID) bool { return a == b }
+// sameValues compares what has no fields to look at.
+var sameValues = cmp.Options{
+	cmp.Comparer(func(a, b spiffeid.ID) bool { return a == b }),
+	cmp.Comparer(func(a, b image.ID) bool { return a == b }),
+}
 
 func messages(problems config.Problems) []string {
 	var all []string

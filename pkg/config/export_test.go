@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -39,7 +40,8 @@ func rows(b *strings.Builder, path string, keys []key) {
 
 // byDefault shows a value as one, and words as words.
 func byDefault(k key) string {
-	if k.byDefault == "" || strings.ContainsAny(k.byDefault, " `") || k.byDefault == "none" {
+	words := []string{"", "none", "any", "all", "nobody"}
+	if strings.ContainsAny(k.byDefault, " `") || slices.Contains(words, k.byDefault) {
 		return k.byDefault
 	}
 	return code(k.byDefault)

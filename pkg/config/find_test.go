@@ -284,7 +284,7 @@ func TestTheBlockIsWhatTheAgentHandsOver(t *testing.T) {
 		for _, file := range []string{agentconf.HCL(text), agentconf.JSON(toJSON(t, text))} {
 			want := config.Parse(agentPrints(t, file), environment(nil))
 			got := mustFind(t, file, config.FindOptions{}).Parse("", environment(nil))
-			diff := cmp.Diff(want.Config, got.Config, cmp.Comparer(sameID)) +
+			diff := cmp.Diff(want.Config, got.Config, sameValues) +
 				cmp.Diff(withoutPlaces(want.Answers), withoutPlaces(got.Answers)) +
 				cmp.Diff(messages(want.Warnings), messages(got.Warnings))
 			if diff != "" {
@@ -379,7 +379,7 @@ func FuzzFind(f *testing.F) {
 			return []any{*block, result}
 		}
 		first, second := found(), found()
-		if diff := cmp.Diff(first, second, cmp.Comparer(sameID), unexportedOfBlock); diff != "" {
+		if diff := cmp.Diff(first, second, sameValues, unexportedOfBlock); diff != "" {
 			t.Fatalf("read twice:\n%s", diff)
 		}
 	})

@@ -19,7 +19,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		got := config.Parse(text, environment(nil))
 		checkResult(t, text, got)
-		if diff := cmp.Diff(got, config.Parse(text, environment(nil)), cmp.Comparer(sameID)); diff != "" {
+		if diff := cmp.Diff(got, config.Parse(text, environment(nil)), sameValues); diff != "" {
 			t.Fatalf("read twice:\n%s", diff)
 		}
 		if got.Config != nil {
@@ -60,7 +60,7 @@ func sameInOtherSpellings(t *testing.T, text string, want config.Result) {
 		if len(got.Problems) > 0 {
 			t.Fatalf("%s: %q of:\n%s\nwhich was:\n%s", spelling, got.Problems, other, text)
 		}
-		diff := cmp.Diff(want.Config, got.Config, cmp.Comparer(sameID)) + cmp.Diff(messages(want.Warnings), messages(got.Warnings))
+		diff := cmp.Diff(want.Config, got.Config, sameValues) + cmp.Diff(messages(want.Warnings), messages(got.Warnings))
 		if diff != "" {
 			t.Fatalf("%s: -want +got:\n%s\nof:\n%s\nwhich was:\n%s", spelling, diff, other, text)
 		}

@@ -111,7 +111,7 @@ func (r hclReader) fields(item *ast.ObjectItem) []field {
 	val := r.node(item.Val)
 	for i := len(item.Keys) - 1; i > 0; i-- {
 		f := r.field(item.Keys[i], val)
-		val = &node{pos: f.pos, span: span{item.Keys[i].Token.Pos.Offset, val.span.to}, form: objectForm, fields: f.expand()}
+		val = &node{pos: f.pos, span: span{item.Keys[i].Token.Pos.Offset, val.span.to}, form: objectForm, fields: f.expand(), labels: true}
 	}
 	f := r.field(item.Keys[0], val)
 	f.labelled = len(item.Keys) > 1

@@ -18,6 +18,9 @@ type node struct {
 	text   string  // of a scalar: the string's value, or the number as written
 	list   []*node // of a list
 	fields []field // of an object: in the order of the text, repeats included
+	// labels is true for an object that is made of a key's labels, with no braces of
+	// its own. One object may have many such parts.
+	labels bool
 	// fault is why it can't be read. It counts where the node is needed: an
 	// agent.conf has much in it that is not podseal's.
 	fault *textError

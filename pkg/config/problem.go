@@ -68,13 +68,14 @@ func (ps *Problems) add(key string, pos Pos, format string, args ...any) {
 	*ps = append(*ps, newProblem(key, pos, format, args...))
 }
 
-// cut keeps the first of that many problems and says how many there are besides.
-func (ps Problems) cut(total int) Problems {
+// cut keeps the first of that many problems, or warnings, and says how many there are
+// besides.
+func (ps Problems) cut(total int, of string) Problems {
 	if total <= maxProblems {
 		return ps
 	}
 	ps = ps[:maxProblems:maxProblems]
-	ps.add("", Pos{}, "and %d more problems", total-maxProblems)
+	ps.add("", Pos{}, "and %d more %s", total-maxProblems, of)
 	return ps
 }
 

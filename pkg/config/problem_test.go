@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,13 +20,16 @@ func oneBroker(entry string) string {
 	return brokerBlock("access_policy = \"permissive\"\nbrokers = [\n{\n" + entry + "\n}\n]")
 }
 
-// problemCases has every message that a configuration can be answered with, in the
-// order in which they are reported.
-var problemCases = []struct {
+// problemCase is a text and what it is answered with.
+type problemCase struct {
 	name string
 	text string
 	want []string
-}{
+}
+
+// problemCases has every message that a configuration can be answered with, but for images, in the
+// order in which they are reported.
+var problemCases = []problemCase{
 	// What the built-in attestor answers too, in its words.
 	{"both ports", "kubelet_read_only_port = 10255\nkubelet_secure_port = 10250",
 		[]string{"cannot use both the read-only and secure port"}},
@@ -53,8 +57,8 @@ var problemCases = []struct {
 		[]string{"unknown configurations detected: broker"}},
 	{"unknown keys deep down", "experimental {\n a = 1\n api_server {\n b = 1\n cache {\n c = 1\n }\n }\n broker {\n access_policy = \"permissive\"\n d = 1\n brokers = [{\n id = \"spiffe://example.org/a\"\n e = 1\n }]\n }\n}",
 		[]string{"unknown configurations detected: experimental.a,experimental.api_server.b,experimental.api_server.cache.c,experimental.broker.brokers[0].e,experimental.broker.d"}},
-	{"keys of what is not built", "sigstore {\nrekor_url = \"https://rekor.example.org\"\n}\npolicies_dir = \"/etc\"\nimage_policy \"release\" {\nmode = \"fail\"\n}\nexperimental {\nsigstore {\nenforce_sct = true\n}\n}",
-		[]string{"unknown configurations detected: experimental.sigstore,image_policy,policies_dir,sigstore"}},
+	{"keys of what is not built", "policies_dir = \"/etc\"\ncache {\nttl = \"1h\"\n}\nsignature_set \"pay\" {\nfrom_file = \"/etc/set\"\n}",
+		[]string{"unknown configurations detected: cache,policies_dir,signature_set"}},
 	{"keys that could be taken for others", "\"a,b\" = 1\n\"c d\" = 1\n\"e\\tf\" = 1",
 		[]string{`unknown configurations detected: "a,b","c d","e\tf"`}},
 	{"no access policy", brokerBlock("brokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
@@ -213,7 +217,7 @@ var problemCases = []struct {
 
 func TestProblems(t *testing.T) {
 	t.Parallel()
-	for _, c := range problemCases {
+	for _, c := range slices.Concat(problemCases, imageProblemCases) {
 		for spelling, text := range spellings(t, c.text) {
 			t.Run(c.name+", "+spelling, func(t *testing.T) {
 				t.Parallel()
@@ -283,7 +287,6 @@ func TestAKeyThatIsNearlyAnotherIsSuggested(t *testing.T) {
 		"nodename":                 "node_name",
 		"node_name_evn":            "node_name_env",
 		"experimentel":             "experimental",
-		"sigstore":                 "",
 		"x":                        "",
 		"node":                     "",
 		"certificate":              "",

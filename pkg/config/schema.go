@@ -12,10 +12,21 @@ const (
 	intKind      kind = "int"
 	boolKind     kind = "bool"
 	durationKind kind = "duration"
+	timeKind     kind = "time"
+	sizeKind     kind = "size"
+	// linesKind is a string that may have line breaks.
+	linesKind kind = "text"
+	// listKind takes a single string for a list of one, as HCL does.
+	listKind kind = "list of strings"
+	// stringMapKind and listMapKind are objects with any keys.
+	stringMapKind kind = "map of strings"
+	listMapKind   kind = "map of lists of strings"
 	// blockKind is an object; given several times, its keys are put together.
 	blockKind kind = "block"
 	// blocksKind is any number of objects: a list, or the key repeated.
 	blocksKind kind = "list of blocks"
+	// namedKind is any number of objects with a name each: a label.
+	namedKind kind = "named blocks"
 )
 
 // key is a key that may stand in the text. The table below is the one place that knows
@@ -36,7 +47,13 @@ type key struct {
 	// anyText is true for strings that the built-in attestor takes whatever they
 	// are. It tries others when it is configured: as a duration, as a file.
 	anyText bool
-	keys    []key
+	// unchecked is true for blocks in which the built-in attestor looks for no unknown
+	// keys.
+	unchecked bool
+	// mayBeEmpty is true for named blocks of which there may be none where the key is
+	// given.
+	mayBeEmpty bool
+	keys       []key
 }
 
 // schema has the keys in the order in which the built-in attestor reads them, for that
@@ -125,6 +142,7 @@ var schema = []key{
 		meaning: "Not yet: `true` is refused.",
 		errors:  []string{"enable_namespace_labels: not yet: ..."},
 	},
+	sigstoreKey,
 	{
 		name: "experimental", kind: blockKind,
 		meaning: "What the built-in attestor calls experimental.",
@@ -181,6 +199,7 @@ var schema = []key{
 					},
 				},
 			},
+			olderSigstoreKey,
 		},
 	},
 	{
@@ -220,6 +239,13 @@ var schema = []key{
 		name: "pod_uid_env", kind: stringKind, byDefault: defaultPodUIDEnv, added: true,
 		meaning: "Environment variable with the UID of the agent's own pod (downward API, `metadata.uid`), for processes in the agent's own pod. An empty variable is no UID.",
 	},
+	criSocketKey,
+	statusSourceKey,
+	trustRootKey,
+	registriesKey,
+	registryKey,
+	limitsKey,
+	imagePolicyKey,
 }
 
 // find is the schema's entry for a key. Keys match without regard to case, as SPIRE's do.

@@ -12,8 +12,10 @@ import (
 // section is a block after it was read by the schema: what it has is known, given once
 // and of the right type. A nil section is a block that is not there.
 type section struct {
-	pos  Pos
-	keys []key
+	pos Pos
+	// path is its key, "" at the top; name is the label of a named block.
+	path, name string
+	keys       []key
 	// certain is whether the built-in attestor reads this block as one, too.
 	certain bool
 	values  map[string]value
@@ -21,18 +23,25 @@ type section struct {
 }
 
 type value struct {
-	pos    Pos
-	text   string
-	number int
-	flag   bool
+	pos     Pos
+	text    string
+	number  int
+	flag    bool
+	list    []item
+	entries []entry
 }
 
-// text, number, flag and at are the key's value and place, or zero where it was not
-// given.
-func (s *section) text(name string) string { return s.value(name).text }
-func (s *section) number(name string) int  { return s.value(name).number }
-func (s *section) flag(name string) bool   { return s.value(name).flag }
-func (s *section) at(name string) Pos      { return s.value(name).pos }
+// text, number, flag, list, entries and at are the key's value and place, or zero
+// where it was not given. A block has a place only, its first.
+func (s *section) text(name string) string     { return s.value(name).text }
+func (s *section) number(name string) int      { return s.value(name).number }
+func (s *section) flag(name string) bool       { return s.value(name).flag }
+func (s *section) list(name string) []item     { return s.value(name).list }
+func (s *section) entries(name string) []entry { return s.value(name).entries }
+func (s *section) at(name string) Pos          { return s.value(name).pos }
+
+// key is the dotted path of one of its keys.
+func (s *section) key(name string) string { return join(s.path, name) }
 
 func (s *section) given(name string) bool {
 	s.mustKnow(name)
@@ -84,20 +93,21 @@ type walker struct {
 	unknown    []unknownKey
 }
 
-func (w *walker) section(path string, pos Pos, keys []key, fields []field, certain bool) *section {
-	s := &section{pos: pos, keys: keys, certain: certain, values: map[string]value{}, blocks: map[string][]*section{}}
+// section reads a block of that key.
+func (w *walker) section(path string, pos Pos, of key, fields []field, certain bool) *section {
+	s := &section{pos: pos, path: path, keys: of.keys, certain: certain, values: map[string]value{}, blocks: map[string][]*section{}}
 	given := map[string][]field{}
 	for _, f := range fields {
-		if k, ok := find(keys, f.key); ok {
+		if k, ok := find(of.keys, f.key); ok {
 			given[k.name] = append(given[k.name], f)
 			continue
 		}
 		w.unknown = append(w.unknown, unknownKey{
-			path: join(path, quoteOdd(f.key)), name: f.key, pos: f.pos, known: keys,
-			ignored: certain && (w.quoted || f.quoted || f.laterLabelled) && !onlyBuiltIn(path, f.key),
+			path: join(path, quoteOdd(f.key)), name: f.key, pos: f.pos, known: of.keys,
+			ignored: certain && (of.unchecked || w.quoted || f.quoted || f.laterLabelled),
 		})
 	}
-	for _, k := range keys {
+	for _, k := range of.keys {
 		if len(given[k.name]) > 0 {
 			w.key(s, join(path, k.name), k, given[k.name])
 		}
@@ -108,9 +118,16 @@ func (w *walker) section(path string, pos Pos, keys []key, fields []field, certa
 func (w *walker) key(s *section, path string, k key, given []field) {
 	switch k.kind {
 	case blockKind:
+		s.values[k.name] = value{pos: given[0].pos}
 		s.blocks[k.name] = []*section{w.block(path, k, given)}
 	case blocksKind:
+		s.values[k.name] = value{pos: given[0].pos}
 		s.blocks[k.name] = w.blocks(path, k, given)
+	case namedKind:
+		s.values[k.name] = value{pos: given[0].pos}
+		s.blocks[k.name] = w.named(path, k, given)
+	case stringMapKind, listMapKind:
+		s.values[k.name] = w.entries(path, k, given)
 	default:
 		w.scalar(s, path, k, given)
 	}
@@ -127,7 +144,7 @@ func (w *walker) block(path string, k key, given []field) *section {
 		}
 		fields = append(fields, f.val.fields...)
 	}
-	return w.section(path, given[0].pos, k.keys, fields, true)
+	return w.section(path, given[0].pos, k, fields, !k.added)
 }
 
 func (w *walker) blocks(path string, k key, given []field) []*section {
@@ -146,7 +163,7 @@ func (w *walker) blocks(path string, k key, given []field) []*section {
 		certain := labelled && (f.labelled || w.quoted)
 		for _, object := range objects {
 			element := fmt.Sprintf("%s[%d]", path, len(sections))
-			sections = append(sections, w.section(element, f.pos, k.keys, object.fields, certain))
+			sections = append(sections, w.section(element, f.pos, k, object.fields, certain))
 		}
 	}
 	return sections
@@ -171,28 +188,35 @@ func unlabelled(k key, object *node) (objects []*node, labelled bool) {
 func (w *walker) scalar(s *section, path string, k key, given []field) {
 	for _, f := range given {
 		v, err := scalarValue(k.kind, f.val)
-		var unfit unfitError
-		switch {
-		case errors.As(err, &unfit):
-			w.unreadable.add(path, f.pos, "unable to decode configuration: %s: %v", path, err)
-			w.lastIgnored(s.certain && k.anyText)
-		case err != nil:
-			w.wrongType(path, f, k.kind)
-		default:
-			v.pos = f.pos
-			s.values[k.name] = v
+		if err != nil {
+			w.refuse(path, f, k.kind, err)
+			_, unfit := errors.AsType[unfitError](err)
+			w.lastIgnored(s.certain && k.anyText && unfit)
+			continue
 		}
+		v.pos = f.pos
+		s.values[k.name] = v
 	}
 	if len(given) > 1 {
-		// The built-in attestor takes the last one. Which one is meant is anybody's
-		// guess, and a reader of the file sees only the first.
-		places := make([]string, len(given))
-		for i, f := range given {
-			places[i] = f.pos.String()
-		}
-		w.unreadable.add(path, given[1].pos, "%s: given more than once, at %s", path, strings.Join(places, " and "))
+		w.twice(path, given)
 		w.lastIgnored(s.certain && !k.added)
 	}
+}
+
+// refuse reports what is wrong with a value.
+func (w *walker) refuse(path string, f field, k kind, err error) {
+	if unfit, ok := errors.AsType[unfitError](err); ok {
+		w.unreadable.add(path, f.pos, "unable to decode configuration: %s: %v", path, unfit)
+		return
+	}
+	w.wrongType(path, f, k)
+}
+
+// twice reports what is given more than once. The built-in attestor takes the last
+// one. Which one is meant is anybody's guess, and a reader of the file sees only the
+// first.
+func (w *walker) twice(path string, given []field) {
+	w.unreadable.add(path, given[1].pos, "%s: given more than once, at %s", path, placesOf(given))
 }
 
 func (w *walker) lastIgnored(ignored bool) {
@@ -223,10 +247,17 @@ func scalarValue(k kind, n *node) (value, error) {
 			}
 			return value{number: int(number)}, err
 		}
-	case stringKind, durationKind:
+	case stringKind, durationKind, timeKind, sizeKind:
 		if n.form == intForm || n.form == stringForm {
 			return value{text: n.text}, checkString(n.text)
 		}
+	case linesKind:
+		if n.form == stringForm {
+			return value{text: n.text}, checkString(strings.Map(lineBreakAsSpace, n.text))
+		}
+	case listKind:
+		list, err := stringList(n)
+		return value{list: list}, err
 	}
 	return value{}, errType
 }
@@ -250,12 +281,19 @@ func (w *walker) wrongType(path string, f field, k kind) {
 }
 
 var needed = map[kind]string{
-	stringKind:   "a string",
-	intKind:      "a whole number",
-	boolKind:     "true or false",
-	durationKind: `a duration, such as "500ms",`,
-	blockKind:    "a block",
-	blocksKind:   "a list of blocks",
+	stringKind:    "a string",
+	intKind:       "a whole number",
+	boolKind:      "true or false",
+	durationKind:  `a duration, such as "500ms",`,
+	timeKind:      `a time, such as "2026-01-31T00:00:00Z",`,
+	sizeKind:      `a size, such as "4MiB",`,
+	linesKind:     "a string",
+	listKind:      "a list of strings",
+	blockKind:     "a block",
+	blocksKind:    "a list of blocks",
+	namedKind:     "a block with a name",
+	stringMapKind: "a map of strings",
+	listMapKind:   "a map of lists of strings",
 }
 
 func found(n *node) string {

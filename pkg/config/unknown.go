@@ -35,7 +35,7 @@ func (w *walker) all(meaning Problems) (Problems, []string) {
 	}
 	problems = append(problems, meaning...)
 	answers = append(answers, meaning.messages()...)
-	return problems.cut(len(w.unreadable) + len(w.unknown) + len(meaning)), cutAnswers(answers)
+	return problems.cut(len(w.unreadable)+len(w.unknown)+len(meaning), "problems"), cutAnswers(answers)
 }
 
 func cutAnswers(answers []string) []string {
@@ -62,9 +62,6 @@ func (u unknownKey) problem() Problem {
 	p.BuiltInIgnores = u.ignored
 	return p
 }
-
-// onlyBuiltIn is true for keys that the built-in attestor has and the schema has not.
-func onlyBuiltIn(path, name string) bool { return path == "" && strings.EqualFold(name, "sigstore") }
 
 func names(keys []key) []string {
 	all := make([]string, len(keys))
