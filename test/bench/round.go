@@ -17,6 +17,8 @@ const (
 	idleCalls = 100
 	// calls is how many calls there are one after another.
 	calls = 2000
+	// turnCalls is how many of them there are before another kind has its turn.
+	turnCalls = 100
 
 	// On an idle node nothing is shared between calls. All sides share an answer
 	// of the kubelet's for poll_retry_interval, so that is made short and the
@@ -149,31 +151,34 @@ func (r *round) burst(ctx context.Context, s int, subject *subject) error {
 	return nil
 }
 
-// load is calls one after another: of a process in no pod, which is the floor,
-// and then of those in pods. The memory is what is resident when they end.
+// load is calls one after another: of processes in pods, and of one in no pod,
+// which is the floor. The two take turns, a hundred calls each, so that whatever
+// else the machine does meets both. The memory is what is resident when they end.
 func (r *round) load(ctx context.Context, s int, subject *subject) error {
 	if err := subject.configure(ctx, r.kubelet.settings(s, 0)); err != nil {
 		return err
 	}
-	took, cpu, err := repeat(subject, func(int) (time.Duration, error) {
-		return subject.attest(ctx, r.node.onHost, nil)
-	})
-	if err != nil {
-		return err
-	}
-	r.values.add(emptyP50, s, percentile(took, 50))
-	r.values.add(emptyCPU, s, float64(cpu)/calls)
-
 	requests := r.kubelet.requests(s)
-	took, cpu, err = repeat(subject, func(i int) (time.Duration, error) {
-		return r.attest(ctx, s, subject, i)
-	})
-	if err != nil {
-		return err
+	var loaded, empty timed
+	for turn := range calls / turnCalls {
+		if err := empty.repeat(subject, func(int) (time.Duration, error) {
+			return subject.attest(ctx, r.node.onHost, nil)
+		}); err != nil {
+			return err
+		}
+		if err := loaded.repeat(subject, func(i int) (time.Duration, error) {
+			return r.attest(ctx, s, subject, turn*turnCalls+i)
+		}); err != nil {
+			return err
+		}
 	}
-	r.values.add(loadP50, s, percentile(took, 50))
-	r.values.add(loadCPU, s, float64(cpu)/calls)
 	r.values.add(loadRequests, s, float64(r.kubelet.requests(s)-requests))
+	r.values.add(loadP50, s, percentile(loaded.took, 50))
+	r.values.add(emptyP50, s, percentile(empty.took, 50))
+	r.values.add(loadOverEmptyP50, s, percentile(loaded.took, 50)/percentile(empty.took, 50))
+	r.values.add(loadCPU, s, float64(loaded.cpu)/calls)
+	r.values.add(emptyCPU, s, float64(empty.cpu)/calls)
+	r.values.add(loadOverEmptyCPU, s, float64(loaded.cpu)/float64(empty.cpu))
 
 	memory, err := subject.plugin.Memory()
 	if err != nil {
@@ -211,17 +216,25 @@ func quiet(subjects [sides]*subject) error {
 	return errors.New("the plugins are busy although nobody asks them anything")
 }
 
-// repeat calls f again and again, with the number of the call.
-func repeat(subject *subject, f func(i int) (time.Duration, error)) (took []float64, cpu time.Duration, err error) {
-	cpu, err = subject.during(func() error {
-		for i := range calls {
+// timed is calls of one kind: how long each took, and the processor time that the
+// plugin used for all of them.
+type timed struct {
+	took []float64
+	cpu  time.Duration
+}
+
+// repeat makes the calls of a turn. It calls f with the number of the call in it.
+func (t *timed) repeat(subject *subject, f func(i int) (time.Duration, error)) error {
+	cpu, err := subject.during(func() error {
+		for i := range turnCalls {
 			d, err := f(i)
 			if err != nil {
 				return err
 			}
-			took = append(took, float64(d))
+			t.took = append(t.took, float64(d))
 		}
 		return nil
 	})
-	return took, cpu, err
+	t.cpu += cpu
+	return err
 }

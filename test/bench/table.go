@@ -21,6 +21,7 @@ type unit struct {
 var (
 	milliseconds = unit{name: "ms", size: 1e6}
 	mebibytes    = unit{name: "MiB", size: 1 << 20}
+	times        = unit{name: "x", size: 1}
 	count        = unit{size: 1, exact: true}
 )
 
