@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"crypto"
 	"errors"
 	"slices"
@@ -130,7 +131,16 @@ func (m *material) readSigner(v *protobundle.VerificationMaterial, version bundl
 	for _, c := range certificates {
 		der = append(der, c.GetRawBytes())
 	}
-	return m.setCertificates(der)
+	if err := m.setCertificates(der); err != nil {
+		return err
+	}
+	for _, c := range m.above {
+		// Roots are the verifier's to have, and bundles must be without.
+		if bytes.Equal(c.RawSubject, c.RawIssuer) {
+			return refuse(ReasonMalformed, "the bundle: a root certificate in the chain")
+		}
+	}
+	return nil
 }
 
 // checkProofs checks what each version demands of log entries: a promise in

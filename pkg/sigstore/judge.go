@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"encoding/hex"
@@ -148,6 +149,9 @@ func (a *Authority) logged(seen *view, trust trusted) (first *logEntry, times []
 		if err != nil {
 			if !a.requireLog {
 				return nil, nil, nil
+			}
+			if e.HasInclusionPromise() { // of which nothing is in the error
+				err = cmp.Or(tlog.VerifySET(e, logs), err)
 			}
 			return nil, nil, refuse(ReasonLog, "its entry in the log %.200q: %w", log.BaseURL, err)
 		}

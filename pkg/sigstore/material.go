@@ -108,7 +108,7 @@ func (m *material) setEntries(entries []*protorekor.TransparencyLogEntry) error 
 		}
 		parsed, err := tlog.ParseTransparencyLogEntry(e)
 		if err != nil {
-			return malformed("the log entry", err)
+			return refuse(ReasonLog, "the log entry: %w", err)
 		}
 		m.entries = append(m.entries, parsed)
 	}
