@@ -28,6 +28,7 @@ func (b *builder) images() {
 		b.imagePolicy(s)
 	}
 	b.sortImages()
+	b.unusedTrustRoots()
 	b.whichRegistries()
 	b.limits(b.s.block("limits"))
 	b.statusSource()
@@ -96,6 +97,26 @@ func (b *builder) trustRoot(s *section) string {
 		b.refuse(s, "trust_root", "there is no trust_root %q", name)
 	}
 	return name
+}
+
+// unusedTrustRoots warns of a root that somebody may count on while the public-good one
+// is in use.
+func (b *builder) unusedTrustRoots() {
+	i := &b.config.Images
+	used := map[string]bool{}
+	if i.Sigstore != nil {
+		used[i.Sigstore.TrustRoot] = true
+	}
+	for _, p := range i.Policies {
+		for _, a := range p.Authorities {
+			used[a.TrustRoot] = true
+		}
+	}
+	for _, s := range b.s.all("trust_root") {
+		if !used[s.name] && i.Wanted() && !b.partial {
+			b.weaken(s, "", "not used: neither sigstore nor an authority names it")
+		}
+	}
 }
 
 func (b *builder) sortImages() {

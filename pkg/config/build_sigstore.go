@@ -60,7 +60,7 @@ func (b *builder) allowedIdentities(c *Sigstore, s *section) {
 		}
 	}
 	if len(c.Identities) == 0 && !b.partial {
-		b.weaken(s, key, "empty: nobody's signature is accepted")
+		b.weaken(s, key, "empty: nobody's signature is accepted").BuiltInIgnores = s.certain
 	}
 	c.Identities = sortedIdentities(c.Identities)
 }

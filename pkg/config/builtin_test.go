@@ -241,6 +241,15 @@ func TestWarningsHavePlacesAndSayWhatTheBuiltInAttestorIgnores(t *testing.T) {
 		{"experimental {\n  api_server {\n    cache {\n      enabled = true\n    }\n  }\n}", config.Problems{
 			{Key: "experimental.api_server.cache.enabled", Pos: config.Pos{Line: 4, Column: 7}, Message: "experimental.api_server.cache.enabled: without effect, podseal does not ask the API server"},
 		}},
+		{"sigstore {\n  allowed_identities = {}\n}\ncri_socket = \"/s\"", config.Problems{
+			{Key: "sigstore.allowed_identities", Pos: config.Pos{Line: 2, Column: 3}, Message: "sigstore.allowed_identities: empty: nobody's signature is accepted", BuiltInIgnores: true},
+		}},
+		{"# A comment.\nexperimental {\n  sigstore {\n    rekor_url = \"https://r.example.org\"\n    allowed_subjects_list = {\n    }\n  }\n}", config.Problems{
+			{Key: "experimental.sigstore.allowed_subjects_list", Pos: config.Pos{Line: 5, Column: 5}, Message: "experimental.sigstore.allowed_subjects_list: empty: nobody's signature is accepted"},
+			{Key: "experimental.sigstore.rekor_url", Pos: config.Pos{Line: 4, Column: 5}, Message: "experimental.sigstore.rekor_url: " + noRekorWarning},
+			{Key: "experimental.sigstore", Pos: config.Pos{Line: 3, Column: 3}, Message: olderWarning},
+			{Key: "image_status_source", Pos: config.Pos{Line: 3, Column: 3}, Message: copyWarning},
+		}},
 		// Beside problems, as far as they are certain.
 		{"unknown = 1\nuse_new_container_locator = false", config.Problems{
 			{Key: "use_new_container_locator", Pos: config.Pos{Line: 2, Column: 1}, Message: "use_new_container_locator: ignored, podseal has one locator"},

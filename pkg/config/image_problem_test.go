@@ -69,6 +69,10 @@ var imageProblemCases = []problemCase{
 		[]string{"sigstore.registry_credentials[index.docker.io]: sigstore.registry_credentials[docker.io] has credentials too"}},
 	{"credentials twice", "sigstore {\nregistry_credentials \"r.example.org\" {\nusername = \"u\"\npassword = \"p\"\n}\n}\n" + registryOf("docker_config_path = \"/config.json\""),
 		[]string{"sigstore.registry_credentials[r.example.org]: registry[r.example.org] has credentials too"}},
+	{"a password that was not expanded", "sigstore {\nregistry_credentials \"r.example.org\" {\nusername = \"u\"\npassword = \"hunter2${X}\"\n}\n}\n" + registryOf("proxy_url = \"http://u:hunter2${X}@p.example.org\""), []string{
+		"unable to decode configuration: sigstore.registry_credentials[r.example.org].password: a string without control characters and ${ is needed; what was found is not shown",
+		"unable to decode configuration: registry[r.example.org].proxy_url: a string without control characters and ${ is needed; what was found is not shown",
+	}},
 	{"credentials without a registry", "sigstore {\nregistry_credentials {\nusername = \"u\"\n}\n}",
 		[]string{`sigstore.registry_credentials: a name is needed: registry_credentials "NAME" { ... }`}},
 

@@ -311,6 +311,7 @@ func TestRegistriesAndLimits(t *testing.T) {
 		}`, func(*parsed) {}},
 		{"no limits of one's own", `limits {}`, func(*parsed) {}},
 		{"trust roots are sorted", "trust_root \"b.1\" {\ntrusted_root_path = \"/b\"\n}\ntrust_root \"a-1\" {\ntrusted_root_path = \"/a\"\n}", func(c *parsed) {
+			c.Warnings = []string{nobody, "trust_root[b.1]: not used: neither sigstore nor an authority names it", "trust_root[a-1]: not used: neither sigstore nor an authority names it"}
 			c.Images.TrustRoots = []config.TrustRoot{
 				{Name: "a-1", Key: "trust_root[a-1].trusted_root_path", TrustedRootPath: "/a"},
 				{Name: "b.1", Key: "trust_root[b.1].trusted_root_path", TrustedRootPath: "/b"},

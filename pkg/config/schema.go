@@ -47,6 +47,8 @@ type key struct {
 	// anyText is true for strings that the built-in attestor takes whatever they
 	// are. It tries others when it is configured: as a duration, as a file.
 	anyText bool
+	// secret is true for values that no message shows.
+	secret bool
 	// unchecked is true for blocks in which the built-in attestor looks for no unknown
 	// keys.
 	unchecked bool

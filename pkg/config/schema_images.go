@@ -50,7 +50,7 @@ var sigstoreKey = key{
 			errors:  []string{"sigstore.registry_credentials[...]: ... is not a registry's host, with or without a port", "sigstore.registry_credentials[...]: registry[...] has credentials too"},
 			keys: []key{
 				{name: "username", kind: stringKind, byDefault: "none", meaning: "User name. Without a password it is not used, with a warning."},
-				{name: "password", kind: stringKind, byDefault: "none", meaning: "Password. Without a user name it is not used, with a warning. It stands in the agent's configuration: `password_path` of a `registry` block keeps it in a file."},
+				{name: "password", kind: stringKind, secret: true, byDefault: "none", meaning: "Password. Without a user name it is not used, with a warning. It stands in the agent's configuration: `password_path` of a `registry` block keeps it in a file."},
 			},
 		},
 		{
@@ -168,7 +168,7 @@ var registryKey = key{
 			errors:  []string{"registry[...].token_hosts: at least one is required where it is given", "registry[...].token_hosts: ... is not a host, with or without a port"},
 		},
 		{
-			name: "proxy_url", kind: stringKind, byDefault: "none",
+			name: "proxy_url", kind: stringKind, secret: true, byDefault: "none",
 			meaning: "Proxy for this registry. Those of the environment are not used.",
 			errors:  []string{"registry[...].proxy_url: not the URL of a proxy: http://host:port, https:// or socks5://"},
 		},

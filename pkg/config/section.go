@@ -189,7 +189,7 @@ func (w *walker) scalar(s *section, path string, k key, given []field) {
 	for _, f := range given {
 		v, err := scalarValue(k.kind, f.val)
 		if err != nil {
-			w.refuse(path, f, k.kind, err)
+			w.refuse(path, f, k, err)
 			_, unfit := errors.AsType[unfitError](err)
 			w.lastIgnored(s.certain && k.anyText && unfit)
 			continue
@@ -204,12 +204,16 @@ func (w *walker) scalar(s *section, path string, k key, given []field) {
 }
 
 // refuse reports what is wrong with a value.
-func (w *walker) refuse(path string, f field, k kind, err error) {
-	if unfit, ok := errors.AsType[unfitError](err); ok {
+func (w *walker) refuse(path string, f field, k key, err error) {
+	unfit, ok := errors.AsType[unfitError](err)
+	switch {
+	case k.secret:
+		w.unreadable.add(path, f.pos, "unable to decode configuration: %s: a string without control characters and ${ is needed; what was found is not shown", path)
+	case ok:
 		w.unreadable.add(path, f.pos, "unable to decode configuration: %s: %v", path, unfit)
-		return
+	default:
+		w.wrongType(path, f, k.kind)
 	}
-	w.wrongType(path, f, k)
 }
 
 // twice reports what is given more than once. The built-in attestor takes the last

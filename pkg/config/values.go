@@ -59,11 +59,11 @@ func (w *walker) entries(path string, k key, given []field) value {
 
 func (w *walker) entry(path string, k kind, f field) entry {
 	path = inBrackets(path, f.key)
-	of := stringKind
+	of := key{kind: stringKind}
 	if k == listMapKind {
-		of = listKind
+		of.kind = listKind
 	}
-	v, err := scalarValue(of, f.val)
+	v, err := scalarValue(of.kind, f.val)
 	if err == nil {
 		err = checkString(f.key)
 	}
@@ -120,7 +120,7 @@ func (w *walker) namedSection(path, name string, k key, parts []field) *section 
 		braces = braces || !part.val.labels
 	}
 	if err := checkString(name); err != nil {
-		w.refuse(path, parts[0], k.kind, err)
+		w.refuse(path, parts[0], k, err)
 	}
 	if braces && len(parts) > 1 {
 		w.twice(path, parts)
