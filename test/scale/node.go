@@ -68,6 +68,8 @@ type pod struct {
 	// inKubelet is when the kubelet shows the container, inAPI when the API
 	// server does.
 	inKubelet, inAPI time.Duration
+	// gone is whether the kubelet knows it no more, or never did.
+	gone bool
 	// calls counts those in flight.
 	calls int
 }
@@ -105,7 +107,7 @@ func newNode(s *simulation, k kind, set settings, m *measured) *node {
 // that has been there for long.
 func (n *node) open(started bool) {
 	if n.kind.viaPodsAPI {
-		n.source = newPodsAPI(n)
+		n.source = newPodsAPI(n, started)
 	} else {
 		n.source = newHTTPS(n, started)
 	}
@@ -113,6 +115,7 @@ func (n *node) open(started bool) {
 
 // startPod is a container that starts now, of a pod in the place of another.
 func (n *node) startPod(i int) *pod {
+	n.pods[i].gone = true
 	seen := n.s.now + n.s.upTo(relistPeriod)
 	n.pods[i] = &pod{inKubelet: seen, inAPI: seen + n.settings.throughAPI}
 	return n.pods[i]

@@ -188,6 +188,7 @@ func ceilings() [][]string {
 	row("what they transfer, a node", number(httpsFigures.bytes.value/1e6/defaults.interval.Seconds())+" MB/s", "the same")
 	row("calls of the Pods API, a node", fmt.Sprintf("%d/s", requestsPerSecond), fmt.Sprintf("podseal, half of the %d that the kubelet answers", serverPerSecond))
 	row("lists through the Pods API, a node", number(1/defaults.interval.Seconds())+"/s", "`poll_retry_interval`")
+	row("the same while pods change and a container is waited for whose cgroup names no pod", number(1/relist.Seconds())+"/s", "podseal")
 	row("TokenReviews, 10,000 nodes that all list", perSecond(authenticationTTL)+"/s", "`authentication.webhook.cacheTTL` of the kubelet")
 	row("SubjectAccessReviews, the same", perSecond(authorizedTTL)+"/s", "`authorization.webhook.cacheAuthorizedTTL` of the kubelet")
 	row("more of both for tokens that are new", perSecond(tokenRefresh-tokenJitter)+"/s each", "the token's lifetime")

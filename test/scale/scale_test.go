@@ -181,6 +181,28 @@ func TestTheAPIServerIsAskedOnceForAsLongAsTheKubeletRemembers(t *testing.T) {
 	}
 }
 
+// One caller after the other, each of another pod, ask more than the kubelet may be
+// asked pod by pod: lists answer them, as pkg/podsapi's own tests find.
+func TestCallersWhoTakeTurnsAreAnsweredByLists(t *testing.T) {
+	t.Parallel()
+	for _, pods := range []int{10, 30, 100} {
+		s := newSimulation(1)
+		m := &measured{windows: make([]int, 2)}
+		n := newNode(s, overPods, defaults, m)
+		turn := 0
+		var again func(outcome)
+		again = func(outcome) {
+			turn++
+			s.after(time.Millisecond, func() { n.attest(n.pods[turn%pods], again) })
+		}
+		again(attested)
+		s.run(10 * time.Second)
+		if most := int(10/n.settings.interval.Seconds()) + 1; m.lists > most || (m.lists > 0) != (pods > 25) || m.calls < 4000 {
+			t.Errorf("%d pods: %d calls, %d lists of %d at most", pods, m.calls, m.lists, most)
+		}
+	}
+}
+
 // The tables show what the API server is asked once, for both that list over
 // HTTPS.
 func TestTheAttestorsAskTheAPIServerAlike(t *testing.T) {

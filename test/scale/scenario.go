@@ -229,7 +229,7 @@ func unlisted(pods, processes int) func(*cluster) {
 	return func(c *cluster) {
 		for _, n := range c.nodes {
 			for i := range pods {
-				n.pods[i].inKubelet, n.pods[i].inAPI = -never, -never
+				n.pods[i].inKubelet, n.pods[i].inAPI, n.pods[i].gone = -never, -never, true
 			}
 		}
 		hostile(pods, processes)(c)
