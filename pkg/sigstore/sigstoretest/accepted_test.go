@@ -120,9 +120,10 @@ func TestSigstoreGoAcceptsEveryKindOfKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			key := sigstoretest.NewKey(test.algorithm)
 			signature := sigstoretest.Signature{
 				Signer: s.Keyless(sigstoretest.Identity{
-					Subject: sigstoretest.URI("https://example.org/ci"), Issuer: "https://example.org", Key: test.algorithm,
+					Subject: sigstoretest.URI("https://example.org/ci"), Issuer: "https://example.org", KeyOf: key,
 				}),
 				Digest: app, Format: evidence.Bundle, Witnesses: witnesses{s.Rekor1}, Hash: test.hash, Message: test.message,
 			}
@@ -133,8 +134,8 @@ func TestSigstoreGoAcceptsEveryKindOfKey(t *testing.T) {
 			if test.hash == crypto.SHA256 {
 				return // a key's verifier has one hash
 			}
-			signature.Signer = sigstoretest.NewKey(test.algorithm)
-			v.key, v.prehashed = signature.Signer, test.hash == crypto.SHA512
+			signature.Signer = key
+			v.key, v.prehashed = key, test.hash == crypto.SHA512
 			if err := v.verify(t, sigstoretest.Sign(signature), app); err != nil {
 				t.Errorf("key: %v", err)
 			}

@@ -130,7 +130,11 @@ func (ca *CA) ChainPEM() []byte { return certificatesPEM(ca.Chain()...) }
 // Signer is somebody whom the CA certifies at the time of each signature. The key
 // is the same each time.
 func (ca *CA) Signer(id Identity) *Signer {
-	return &Signer{key: sync.OnceValue(func() crypto.Signer { return newKey(id.Key) }), ca: ca, identity: id}
+	key := sync.OnceValue(func() crypto.Signer { return newKey(id.Key) })
+	if id.KeyOf != nil {
+		key = id.KeyOf.key
+	}
+	return &Signer{key: key, ca: ca, identity: id}
 }
 
 // Issue makes the leaf certificate that the CA gives at that time, in DER.

@@ -152,7 +152,7 @@ func Redirect(to string) Fault {
 // RedirectTo sends the client to the same path at another registry.
 func RedirectTo(other *Registry) Fault {
 	return func(w http.ResponseWriter, q *http.Request, _ http.HandlerFunc) {
-		http.Redirect(w, q, other.URL()+q.URL.RequestURI(), http.StatusTemporaryRedirect)
+		http.Redirect(w, q, other.URL()+q.URL.RequestURI(), http.StatusTemporaryRedirect) // #nosec G710 -- it misleads clients on purpose
 	}
 }
 
@@ -165,7 +165,7 @@ func Redirects(n int) Fault {
 			serve(w, q)
 			return
 		}
-		http.Redirect(w, q, fmt.Sprintf("%s?hop=%d", q.URL.Path, hop+1), http.StatusTemporaryRedirect)
+		http.Redirect(w, q, fmt.Sprintf("%s?hop=%d", q.URL.Path, hop+1), http.StatusTemporaryRedirect) // #nosec G710 -- it misleads clients on purpose
 	}
 }
 

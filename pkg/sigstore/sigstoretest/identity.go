@@ -23,8 +23,9 @@ type Identity struct {
 	IssuerV1, IssuerV2 string
 	// Claims are Fulcio's other extensions.
 	Claims map[Claim]string
-	// Key is the kind of the signer's key.
-	Key Algorithm
+	// Key is the kind of the signer's key. KeyOf is a signer whose key it is instead.
+	Key   Algorithm
+	KeyOf *Signer
 	// Valid is the certificate's validity in place of what the CA gives.
 	Valid Period
 	// SCTs changes the serialised signed certificate timestamps before they are
