@@ -1,0 +1,127 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/podseal/podseal/pkg/guard"
+	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/printable"
+)
+
+// Kind says what a failure means for whoever has to decide something.
+type Kind int
+
+// The kinds.
+const (
+	// Unavailable is a registry that did not answer, not in time or with an error of
+	// its own: asking later may help.
+	Unavailable Kind = iota
+	// NotFound is what the registry says that it does not have.
+	NotFound
+	// Denied is what the registry does not give to us: 401 or 403.
+	Denied
+	// NotAllowed is what podseal does not ask: a registry that is not configured, an
+	// address that strangers must not send us to, a connection without protection.
+	NotAllowed
+	// Limit is an answer, a list or a number of requests beyond one of our bounds.
+	Limit
+	// Malformed is an answer that is not what was asked for.
+	Malformed
+)
+
+var kinds = [...]string{"unavailable", "not found", "denied", "not allowed", "limit", "malformed"}
+
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(kinds) {
+		return fmt.Sprintf("kind %d", int(k))
+	}
+	return kinds[k]
+}
+
+// Error is why something could not be had from a registry.
+type Error struct {
+	// Repository was asked.
+	Repository image.Repository
+	// What was asked for: "manifest sha256:...".
+	What string
+	Kind Kind
+	Err  error
+}
+
+// Registry is the registry that was asked, as image.Repository names it.
+func (e *Error) Registry() string { return e.Repository.Registry() }
+
+// Error names the repository, what was asked for and what to do, fit for printing.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%v: %s: %s", e.Repository, e.What, printable.Line(e.Err.Error(), 2<<10))
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// failure is an Error before it is known what was asked for.
+type failure struct {
+	kind Kind
+	err  error
+	// status is the answer's, if there was one and it is why.
+	status int
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func fail(kind Kind, format string, args ...any) error {
+	return &failure{kind: kind, err: fmt.Errorf(format, args...)}
+}
+
+// about makes an Error of why something could not be had.
+func about(r image.Repository, what string, err error) error {
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	return &Error{Repository: r, What: what, Kind: kindOf(err), Err: err}
+}
+
+// kindOf is the kind of an error of this package.
+func kindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.kind
+	}
+	if errors.Is(err, image.ErrLimit) {
+		return Limit
+	}
+	if _, ok := errors.AsType[*guard.PanicError](err); ok {
+		return Malformed // nothing that a later answer is sure to mend
+	}
+	return Unavailable
+}
+
+// several are errors of which none comes first.
+type several []error
+
+func (s several) Error() string {
+	texts := make([]string, len(s))
+	for i, err := range s {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (s several) Unwrap() []error { return s }
+
+// ended is why a context ended.
+func ended(ctx context.Context) error { return fail(Unavailable, "%w", context.Cause(ctx)) }
+
+// clip is for strings that are quoted with %q anyway.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}

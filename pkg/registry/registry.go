@@ -1,0 +1,277 @@
+// Package registry fetches from OCI registries what says who signed and built an
+// image: manifests, blobs, tags, and the signatures and attestations of a digest.
+//
+// Which registry is asked for what is mostly chosen by the author of a pod, and
+// what it answers by whoever runs it or may push to it. So the package bounds what
+// it reads and how long it waits, sends credentials to exactly the host that they
+// are for, connects strangers to no address inside the network of the node, and
+// compares the digest of everything that has one. It judges nothing that it
+// fetches.
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/podseal/podseal/pkg/image"
+)
+
+// Config says which registries may be asked, and how. It is not changed after New.
+type Config struct {
+	// Any lets registries be asked that are not among Registries: whichever the
+	// author of a pod names, as long as their addresses are public.
+	Any bool
+	// Registries have blocks in the configuration, at most one of each name.
+	Registries []Registry
+	// DockerConfigPath is a docker configuration whose `auths` are for the
+	// registries without credentials of their own. It may be missing.
+	DockerConfigPath string
+	Limits           Limits
+}
+
+// Registry is a block of the configuration: how one registry is reached. Naming it
+// is what allows it a private or loopback address.
+type Registry struct {
+	// Host is host or host:port, in any spelling.
+	Host string
+	// CAPath is a PEM file of certificates that replace the system's.
+	CAPath string
+	// Mirror is host[:port][/prefix]: where everything of this registry is asked
+	// for instead. All the rest of the block is then about the mirror.
+	Mirror string
+	// Insecure is plain HTTP.
+	Insecure bool
+	// Username has its password in PasswordPath or in Password.
+	Username, Password, PasswordPath string
+	// DockerConfigPath is a docker configuration with the credentials in its
+	// `auths`, under exactly this host.
+	DockerConfigPath string
+	// Repositories are what the credentials are for: "pay/" and "pay" for all
+	// repositories below it, "pay" also for the repository of that name. Nil means
+	// all.
+	Repositories []string
+	// TokenHosts are hosts, or host:port, that may be sent the credentials too when
+	// the registry names one of them as the place that gives tokens. The registry's
+	// own host need not be named.
+	TokenHosts []string
+	// ProxyURL is the proxy for this registry and for where it redirects to; none is
+	// taken from the environment. The proxy resolves names, so it is the proxy that
+	// must keep redirects out of places where they have no business.
+	ProxyURL string
+}
+
+// Limits bound what is read about one image. A zero is the default.
+type Limits struct {
+	// MaxSignatures is how many layers of each of cosign's tags are taken (32).
+	MaxSignatures int
+	// MaxReferrers is how many manifests that refer to an image are looked at (64).
+	MaxReferrers int
+	// MaxManifest is the length of a manifest, a list of referrers or a
+	// configuration in bytes (4 MiB).
+	MaxManifest int64
+	// MaxBundle is the length of a bundle or an attestation in bytes (8 MiB).
+	MaxBundle int64
+}
+
+func (l Limits) orDefaults() Limits {
+	return Limits{
+		MaxSignatures: cmp.Or(l.MaxSignatures, 32),
+		MaxReferrers:  cmp.Or(l.MaxReferrers, 64),
+		MaxManifest:   cmp.Or(l.MaxManifest, 4<<20),
+		MaxBundle:     cmp.Or(l.MaxBundle, 8<<20),
+	}
+}
+
+const (
+	// requestTimeout bounds one request from the dial to the last byte.
+	requestTimeout = 5 * time.Second
+	// maxStrangers is of how many registries without a block anything is kept.
+	maxStrangers = 256
+)
+
+// Client asks registries. It is safe for concurrent use.
+type Client struct {
+	cfg     Config
+	limits  Limits
+	log     *slog.Logger
+	docker  *watched[auths]
+	timeout time.Duration
+	// may is which addresses hosts without a block may have.
+	may func(netip.Addr) bool
+	// fixed replaces all transports in tests.
+	fixed http.RoundTripper
+	// outside is for hosts without a block.
+	outside http.RoundTripper
+	// configured are the registries with blocks, by name; not changed after New.
+	configured map[string]*endpoint
+
+	// mu guards the fields below for some assignments.
+	mu sync.Mutex
+	// strangers are the registries without blocks that were asked, by name.
+	strangers map[string]*endpoint
+	closed    bool
+}
+
+// New returns a Client. All files are read; what is wrong with the configuration
+// or with them is an error that names every key.
+func New(cfg Config, log *slog.Logger) (*Client, error) { return newClient(cfg, log, nil) }
+
+func newClient(cfg Config, log *slog.Logger, change func(*Client)) (*Client, error) {
+	c := &Client{
+		cfg:        cfg,
+		limits:     cfg.Limits.orDefaults(),
+		log:        log,
+		timeout:    requestTimeout,
+		may:        public,
+		configured: map[string]*endpoint{},
+		strangers:  map[string]*endpoint{},
+	}
+	if change != nil {
+		change(c)
+	}
+	c.outside = c.orFixed(newTransport(transportOptions{may: c.may, timeout: c.timeout}))
+	var problems []error
+	if cfg.DockerConfigPath != "" {
+		c.docker = &watched[auths]{path: cfg.DockerConfigPath, parse: parseDockerConfig, log: log, optional: true}
+		if _, err := c.docker.get(); err != nil {
+			log.Warn("the docker configuration can't be read: no credentials are taken from it", "path", cfg.DockerConfigPath, "error", err)
+		}
+	}
+	for _, r := range cfg.Registries {
+		e, err := c.newEndpoint(r)
+		switch {
+		case err != nil:
+			problems = append(problems, fmt.Errorf("registry %q: %w", clip(r.Host), err))
+		case c.configured[e.registry] != nil:
+			problems = append(problems, fmt.Errorf("registry %q: there is another block for %s", clip(r.Host), e.registry))
+		default:
+			c.configured[e.registry] = e
+		}
+	}
+	if len(problems) > 0 {
+		c.Close()
+		return nil, errors.Join(problems...)
+	}
+	return c, nil
+}
+
+func (c *Client) orFixed(t *http.Transport) http.RoundTripper {
+	if c.fixed != nil {
+		return c.fixed
+	}
+	return t
+}
+
+// Close lets go of connections that are kept for later. Calls in progress still get
+// their answers.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	closeIdle(c.outside)
+	for _, e := range c.configured {
+		e.close()
+	}
+}
+
+// of returns the endpoint of a registry that may be asked; the caller must release
+// it.
+func (c *Client) of(registry string) (*endpoint, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := cmp.Or(c.configured[registry], c.strangers[registry])
+	if e == nil {
+		if !c.cfg.Any {
+			return nil, fail(NotAllowed, `the registry is not configured: add registry %q {} to the configuration, or set registries = "any"`, registry)
+		}
+		if len(c.strangers) >= maxStrangers && !c.forget() {
+			return nil, fail(Limit, "more than %d registries without a block in the configuration are being asked", maxStrangers)
+		}
+		e = c.newStranger(registry)
+		c.strangers[registry] = e
+	}
+	e.users++
+	e.used = time.Now()
+	return e, nil
+}
+
+// forget drops the registry without a block that nobody has asked for the longest
+// time. It is called with c.mu held.
+func (c *Client) forget() bool {
+	var oldest *endpoint
+	for _, e := range c.strangers {
+		if e.users == 0 && (oldest == nil || e.used.Before(oldest.used)) {
+			oldest = e
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(c.strangers, oldest.registry)
+	return true
+}
+
+func (c *Client) release(e *endpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.users--
+	if c.closed {
+		e.close()
+	}
+}
+
+// Manifest fetches the manifest or index with that digest, whose bytes it compares,
+// and what the registry says that it is.
+func (c *Client) Manifest(ctx context.Context, r image.Repository, d image.Digest) (body []byte, mediaType string, err error) {
+	err = c.ask(r, "manifest "+d.String(), func(e *endpoint) error {
+		a, err := e.manifest(ctx, r, d)
+		if err == nil {
+			body, mediaType = a.body, a.mediaType
+		}
+		return err
+	})
+	return body, mediaType, err
+}
+
+// Tag fetches what a tag means at this moment, with the media type that the
+// registry gives for it. It is not known to be anything in particular: the caller
+// has to hash it.
+func (c *Client) Tag(ctx context.Context, r image.Repository, tag string) (body []byte, mediaType string, err error) {
+	err = c.ask(r, fmt.Sprintf("tag %q", clip(tag)), func(e *endpoint) error {
+		a, err := e.tag(ctx, r, tag)
+		if err == nil {
+			body, mediaType = a.body, a.mediaType
+		}
+		return err
+	})
+	return body, mediaType, err
+}
+
+// Blob fetches a blob of at most that many bytes and compares its digest.
+func (c *Client) Blob(ctx context.Context, r image.Repository, d image.Digest, max int64) (body []byte, err error) {
+	err = c.ask(r, "blob "+d.String(), func(e *endpoint) error {
+		body, err = e.blob(ctx, r, d, max)
+		return err
+	})
+	return body, err
+}
+
+// ask calls f with the registry's endpoint and makes an Error of what fails.
+func (c *Client) ask(r image.Repository, what string, f func(*endpoint) error) error {
+	e, err := c.of(r.Registry())
+	if err == nil {
+		defer c.release(e)
+		err = f(e)
+	}
+	if err != nil {
+		return about(r, what, err)
+	}
+	return nil
+}

@@ -1,0 +1,319 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/podseal/podseal/pkg/image"
+)
+
+const (
+	// maxRedirects is how often one question may be sent elsewhere.
+	maxRedirects = 5
+	// maxErrorBody is how much of an answer other than 200 is read and shown.
+	maxErrorBody = 1 << 10
+	// manifestTypes is what is accepted where a manifest is asked for.
+	manifestTypes = image.OCIIndex + ", " + image.OCIManifest + ", " + image.DockerIndex + ", " + image.DockerManifest
+)
+
+// question is something to ask of a registry, always with GET: what HEAD answers
+// is not bound to what GET does.
+type question struct {
+	repository image.Repository
+	url        *url.URL
+	accept     string
+	// max is how long the answer may be, in bytes; size is how long it is, where
+	// that is known, and else negative.
+	max, size int64
+}
+
+// answer is a complete answer 200.
+type answer struct {
+	// url is where the answer came from, after redirects.
+	url       *url.URL
+	mediaType string
+	links     []string
+	body      []byte
+}
+
+// reply is an answer with any status: a body of that length only with 200.
+type reply struct {
+	answer
+	status int
+	header http.Header
+	// away is whether the registry sent us to another host for it.
+	away bool
+}
+
+// manifest fetches by digest, and compares.
+func (e *endpoint) manifest(ctx context.Context, r image.Repository, d image.Digest) (*answer, error) {
+	if d.IsZero() {
+		return nil, fail(Malformed, "no digest is asked for")
+	}
+	a, err := e.get(ctx, question{r, e.url(r, "manifests", d.String()), manifestTypes, e.client.limits.MaxManifest, -1})
+	if err != nil {
+		return nil, err
+	}
+	return a, compare(a.body, d)
+}
+
+// tag fetches what a tag means.
+func (e *endpoint) tag(ctx context.Context, r image.Repository, tag string) (*answer, error) {
+	if !image.ValidTag(tag) {
+		return nil, fail(Malformed, "%q is not a tag", clip(tag))
+	}
+	return e.get(ctx, question{r, e.url(r, "manifests", tag), manifestTypes, e.client.limits.MaxManifest, -1})
+}
+
+// blob fetches by digest, and compares.
+func (e *endpoint) blob(ctx context.Context, r image.Repository, d image.Digest, most int64) ([]byte, error) {
+	return e.blobOf(ctx, r, d, most, -1)
+}
+
+func (e *endpoint) blobOf(ctx context.Context, r image.Repository, d image.Digest, most, size int64) ([]byte, error) {
+	if d.IsZero() {
+		return nil, fail(Malformed, "no digest is asked for")
+	}
+	a, err := e.get(ctx, question{r, e.url(r, "blobs", d.String()), "*/*", most, size})
+	if err != nil {
+		return nil, err
+	}
+	return a.body, compare(a.body, d)
+}
+
+// compare is what makes an answer one to the question: nothing else that a registry
+// says of it is looked at, Docker-Content-Digest neither.
+func compare(body []byte, want image.Digest) error {
+	if got := image.Of(body); got != want {
+		return fail(Malformed, "the registry answered with something else: it has the digest %v", got)
+	}
+	return nil
+}
+
+// get asks until there is an answer: with credentials when the registry wants some,
+// and again when it wants us to wait.
+func (e *endpoint) get(ctx context.Context, q question) (*answer, error) {
+	auth := e.remembered(q.repository)
+	for challenged := false; ; challenged = true {
+		r, err := e.patiently(ctx, func() (*reply, error) { return e.exchange(ctx, q, auth.header) })
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case r.status == http.StatusOK:
+			return &r.answer, nil
+		case r.status == http.StatusUnauthorized && !r.away && !challenged:
+			if auth, err = e.authorize(ctx, q.repository, r.header.Values("WWW-Authenticate"), auth); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, e.refusal(r, q.repository, auth)
+		}
+	}
+}
+
+// exchange makes a request and follows where the registry sends it.
+func (e *endpoint) exchange(ctx context.Context, q question, authorization string) (*reply, error) {
+	if err := e.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	u, away := q.url, false
+	for redirects := 0; ; redirects++ {
+		r, next, err := e.request(ctx, u, q, authorization)
+		switch {
+		case err != nil && away:
+			return nil, fmt.Errorf("sent to %q: %w", clip(u.Host), err)
+		case err != nil:
+			return nil, err
+		case next == nil:
+			r.away = away
+			return r, nil
+		case redirects == maxRedirects:
+			return nil, fail(Limit, "the registry redirects more than %d times", maxRedirects)
+		}
+		if !e.isOwn(next) {
+			// For good: who was elsewhere has nothing to bring back.
+			authorization, away = "", true
+		}
+		u = next
+	}
+}
+
+// request makes one request. next is where it is to be made instead.
+func (e *endpoint) request(ctx context.Context, u *url.URL, q question, authorization string) (_ *reply, next *url.URL, _ error) {
+	transport, err := e.way(u, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := e.roundTrip(ctx, transport, u, q, authorization)
+	if err != nil || r.status < 300 || r.status >= 400 {
+		return r, nil, err
+	}
+	to := r.header.Get("Location")
+	if next, err = u.Parse(to); err != nil || to == "" {
+		return nil, nil, fail(Malformed, "the registry redirects to %q, which is no place", clip(to))
+	}
+	next.Fragment = ""
+	return nil, next, nil
+}
+
+// roundTrip sends one request and reads the answer, all of it within the time for
+// one request.
+func (e *endpoint) roundTrip(ctx context.Context, transport http.RoundTripper, u *url.URL, q question, authorization string) (*reply, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.client.timeout, fmt.Errorf("no complete answer within %v", e.client.timeout))
+	defer cancel()
+	req := (&http.Request{
+		Method: http.MethodGet,
+		URL:    u,
+		Host:   u.Host,
+		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			"Accept": {q.accept},
+			// Also keeps net/http from asking for gzip and unpacking it.
+			"Accept-Encoding": {"identity"},
+			"User-Agent":      {"podseal"},
+		},
+	}).WithContext(ctx)
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	// Not http.Client: what it does by itself, with redirects, cookies and
+	// credentials, is not wanted here.
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	defer resp.Body.Close()
+	r := &reply{status: resp.StatusCode, header: resp.Header}
+	r.url, r.links = u, resp.Header.Values("Link")
+	r.mediaType, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type")) // none, where it is none
+	body := &boundedReader{ctx: ctx, r: resp.Body}
+	if r.status != http.StatusOK {
+		body.left = maxErrorBody
+		r.body, _ = io.ReadAll(body) // what there is of it
+		r.body = r.body[:min(len(r.body), maxErrorBody)]
+		return r, nil
+	}
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, fail(Malformed, "the answer has the content encoding %q, which was not asked for", clip(encoding))
+	}
+	if r.body, err = readBody(body, resp.ContentLength, q); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// readBody reads a body of at most q.max bytes, or of exactly q.size. said is how
+// long the header says that it is, which is only believed where it says too much.
+func readBody(body *boundedReader, said int64, q question) ([]byte, error) {
+	body.left = q.max
+	known := q.size >= 0
+	if known {
+		body.left = min(q.size, q.max)
+	}
+	tooLong := fail(Limit, "it is longer than %d bytes", q.max)
+	if known && q.size <= q.max {
+		tooLong = fail(Malformed, "it is longer than the %d bytes that were announced", q.size)
+	}
+	if said > body.left {
+		return nil, tooLong
+	}
+	var buffer bytes.Buffer
+	if known {
+		buffer.Grow(int(body.left) + bytes.MinRead)
+	} else if said > 0 {
+		buffer.Grow(int(min(said, 1<<20)) + bytes.MinRead)
+	}
+	_, err := buffer.ReadFrom(body)
+	switch {
+	case errors.Is(err, errTooLong):
+		return nil, tooLong
+	case err != nil:
+		return nil, err
+	case known && int64(buffer.Len()) != q.size:
+		return nil, fail(Malformed, "it is %d bytes long and not %d as announced", buffer.Len(), q.size)
+	}
+	return buffer.Bytes(), nil
+}
+
+var errTooLong = errors.New("too long")
+
+// boundedReader ends with errTooLong after so many bytes, and with the context's
+// cause after its end: a body that always has another byte ready would otherwise
+// never be asked to stop.
+type boundedReader struct {
+	ctx  context.Context // of the one request that the reader lives for
+	r    io.Reader
+	left int64
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	if b.ctx.Err() != nil {
+		return 0, ended(b.ctx)
+	}
+	// One byte beyond the bound tells an answer that is too long from one that is
+	// just as long as it may be.
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n, errTooLong
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = explain(b.ctx, err)
+	} else if err != nil && b.ctx.Err() != nil {
+		// A server that hears first that we have gone ends its answer as if that
+		// were all.
+		err = ended(b.ctx)
+	}
+	return n, err
+}
+
+// explain says why there is no answer.
+func explain(ctx context.Context, err error) error {
+	if refused, ok := errors.AsType[*addressError](err); ok {
+		return fail(NotAllowed, "%w", refused)
+	}
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fail(Unavailable, "%w (ca_path in the registry's block says whom to believe)", err)
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return fail(Unavailable, "%w (insecure = true in the registry's block allows plain HTTP)", err)
+	}
+	return fail(Unavailable, "%w", err)
+}
+
+// refusal says what an answer without the thing that was asked for means.
+func (e *endpoint) refusal(r *reply, of image.Repository, auth authorization) error {
+	answered := fmt.Sprintf("the registry answered %d", r.status)
+	if r.away {
+		answered = fmt.Sprintf("the registry sent us to %q, which answered %d", clip(r.url.Host), r.status)
+	}
+	if text := strings.TrimSpace(string(r.body)); text != "" {
+		answered += fmt.Sprintf(" %q", clip(text))
+	}
+	kind := Malformed
+	switch {
+	case r.status == http.StatusNotFound:
+		kind = NotFound
+	case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
+		kind = Denied
+		answered += ": " + e.advice(of, auth)
+	case r.status == http.StatusTooManyRequests || r.status >= 500:
+		kind = Unavailable
+	}
+	return &failure{kind: kind, err: errors.New(answered), status: r.status}
+}

@@ -1,0 +1,81 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+// transportOptions are what transports differ in.
+type transportOptions struct {
+	// may is which addresses may be connected to, nil for all.
+	may func(netip.Addr) bool
+	// roots are nil for the system's.
+	roots *x509.CertPool
+	// proxy is nil for none.
+	proxy   *url.URL
+	timeout time.Duration
+}
+
+func newTransport(o transportOptions) *http.Transport {
+	dialer := &net.Dialer{Timeout: o.timeout}
+	if o.may != nil && o.proxy == nil {
+		dialer.Control = gate(o.may)
+	}
+	t := &http.Transport{
+		DialContext:     dialer.DialContext,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.roots},
+		// Nothing compressed is asked for: an answer's size on the wire is its size
+		// in memory.
+		DisableCompression:     true,
+		TLSHandshakeTimeout:    o.timeout,
+		MaxIdleConnsPerHost:    maxAtOnce,
+		MaxIdleConns:           4 * maxAtOnce,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
+		ReadBufferSize:         16 << 10,
+	}
+	if o.proxy != nil { // and never one from the environment
+		t.Proxy = http.ProxyURL(o.proxy)
+	}
+	return t
+}
+
+func closeIdle(t http.RoundTripper) {
+	if t, ok := t.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// parseCA reads PEM certificates; text around them is skipped, anything else in
+// PEM form is a mistake.
+func parseCA(text []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	n := 0
+	for rest := text; ; n++ {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("expected certificates, found a %q", clip(block.Type))
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		pool.AddCert(cert)
+	}
+	if n == 0 {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return pool, nil
+}
