@@ -32,6 +32,8 @@ const (
 // of ref and in that order, after those that are there. What they sign is not
 // looked at. It returns the digest of each manifest that it wrote.
 func (r *Registry) Attach(ref image.Ref, place Place, artefacts ...*Artefact) []image.Digest {
+	r.attaching.Lock()
+	defer r.attaching.Unlock()
 	var out []image.Digest
 	for _, a := range artefacts {
 		switch cmp.Or(place, usual(a.Format)) {
@@ -110,7 +112,7 @@ func (r *Registry) attachManifest(ref image.Ref, a *Artefact, listed bool) image
 	}))
 	d := r.putManifest(path, mediaManifest, body, listed)
 	if !listed {
-		r.AddFallback(ref, d)
+		r.addFallback(ref, d)
 	}
 	return d
 }
@@ -128,6 +130,12 @@ func artifactType(a *Artefact) string {
 // AddFallback adds a manifest of the same repository to the index with the
 // image's fallback tag.
 func (r *Registry) AddFallback(ref image.Ref, d image.Digest) {
+	r.attaching.Lock()
+	defer r.attaching.Unlock()
+	r.addFallback(ref, d)
+}
+
+func (r *Registry) addFallback(ref image.Ref, d image.Digest) {
 	path := ref.Repository.Path()
 	r.mu.Lock()
 	m, ok := r.repository(path).manifests[d]

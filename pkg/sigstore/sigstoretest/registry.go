@@ -3,6 +3,7 @@ package sigstoretest
 import (
 	"crypto/tls"
 	"encoding/json"
+	"io"
 	"log"
 	"maps"
 	"net/http"
@@ -50,7 +51,10 @@ type Registry struct {
 	options RegistryOptions
 	server  *httptest.Server
 	ca      *CA
-	closing chan struct{}
+	closing chan struct{} // closed by end
+	end     sync.Once
+
+	attaching sync.Mutex // held while something is read, added to and written
 
 	mu sync.Mutex
 	// All below is guarded by mu.
@@ -89,7 +93,7 @@ func NewRegistry(tb TB, o RegistryOptions) *Registry {
 		repositories: make(map[string]*repository), tokens: make(map[string]token),
 	}
 	r.server = httptest.NewUnstartedServer(r)
-	r.server.Config.ErrorLog = log.New(quiet{}, "", 0) // clients that hang up are what some tests are about
+	r.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are what some tests are about
 	if o.Plain {
 		r.server.Start()
 	} else {
@@ -102,17 +106,11 @@ func NewRegistry(tb TB, o RegistryOptions) *Registry {
 
 // Close ends the registry and all that it still answers. It may be called again.
 func (r *Registry) Close() {
-	r.mu.Lock()
-	select {
-	case <-r.closing:
-		r.mu.Unlock()
-		return
-	default:
+	r.end.Do(func() {
 		close(r.closing)
-	}
-	r.mu.Unlock()
-	r.server.CloseClientConnections()
-	r.server.Close()
+		r.server.CloseClientConnections()
+		r.server.Close()
+	})
 }
 
 // Host is the registry's name: 127.0.0.1 and a port.
@@ -163,11 +161,6 @@ func (r *Registry) certificate() *tls.Config {
 	leaf := create(serverTemplate(names), r.ca.chain[0], key.Public())
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{leaf}, PrivateKey: key}}}
 }
-
-// quiet swallows the server's log.
-type quiet struct{}
-
-func (quiet) Write(b []byte) (int, error) { return len(b), nil }
 
 // ServeHTTP answers a request.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, q *http.Request) {
