@@ -64,6 +64,13 @@ func randomPod(r *rand.Rand, n int) *corev1.Pod {
 		})
 	}
 	built := p.Build()
+	for range r.IntN(4) {
+		volume := corev1.Volume{Name: word(r)}
+		if r.IntN(2) == 0 {
+			volume.Image = &corev1.ImageVolumeSource{Reference: word(r)}
+		}
+		built.Spec.Volumes = append(built.Spec.Volumes, volume)
+	}
 	for _, s := range [][]corev1.ContainerStatus{built.Status.ContainerStatuses, built.Status.InitContainerStatuses, built.Status.EphemeralContainerStatuses} {
 		r.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
 	}
@@ -86,6 +93,11 @@ func fromKubernetes(p *corev1.Pod) *pod.Pod {
 	sortLabels(out.Labels)
 	for _, o := range p.OwnerReferences {
 		out.Owners = append(out.Owners, pod.Owner{Kind: o.Kind, Name: o.Name, UID: string(o.UID)})
+	}
+	for _, v := range p.Spec.Volumes {
+		if v.Image != nil {
+			out.ImageVolumes = append(out.ImageVolumes, v.Image.Reference)
+		}
 	}
 	type spec struct {
 		name, image string

@@ -65,6 +65,11 @@ func oracle(raw []byte) (p *pod.Pod, uid string) {
 			}
 		}
 	}
+	for _, v := range o.objects(spec, "volumes") {
+		if source := o.object(v, "image"); source != nil {
+			p.ImageVolumes = append(p.ImageVolumes, o.text(source, "reference"))
+		}
+	}
 	ids := map[string]int{}
 	for _, c := range p.Containers {
 		if ids[c.ID]++; c.ID != "" && ids[c.ID] > 1 {

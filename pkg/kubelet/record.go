@@ -100,6 +100,7 @@ type wirePod struct {
 		Containers          list[wireContainer] `json:"containers"`
 		InitContainers      list[wireContainer] `json:"initContainers"`
 		EphemeralContainers list[wireContainer] `json:"ephemeralContainers"`
+		Volumes             list[wireVolume]    `json:"volumes"`
 	} `json:"spec"`
 	Status struct {
 		Phase      string           `json:"phase"`
@@ -119,6 +120,12 @@ type wireContainer struct {
 	Name          string `json:"name"`
 	Image         string `json:"image"`
 	RestartPolicy string `json:"restartPolicy"`
+}
+
+type wireVolume struct {
+	Image *struct {
+		Reference string `json:"reference"`
+	} `json:"image"`
 }
 
 type wireStatus struct {
@@ -211,6 +218,11 @@ func (w *wirePod) pod() *pod.Pod {
 	p.Containers = join(p.Containers, pod.Init, w.Spec.InitContainers, w.Status.Init)
 	p.Containers = join(p.Containers, pod.Ephemeral, w.Spec.EphemeralContainers, w.Status.Ephemeral)
 	p.Containers = slices.Clip(p.Containers)
+	for _, v := range w.Spec.Volumes {
+		if v.Image != nil {
+			p.ImageVolumes = append(p.ImageVolumes, v.Image.Reference)
+		}
+	}
 	return p
 }
 

@@ -82,5 +82,8 @@ func (p *Pod) Size() int {
 	for _, c := range p.Containers {
 		n += perElement + len(c.Name) + len(c.SpecImage) + len(c.ID) + len(c.LastID) + len(c.Image) + len(c.ImageID)
 	}
+	for _, reference := range p.ImageVolumes {
+		n += perElement/4 + len(reference)
+	}
 	return n
 }

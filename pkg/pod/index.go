@@ -23,6 +23,10 @@ type Index struct {
 	// Watched is whether the source is told when the pod that was asked about
 	// changes, and so may give the next index at any moment.
 	Watched bool
+	// Since is since when the kubelet that answered is there; zero where that is
+	// not known. One that has just started says of a container what the API server
+	// says, until it has looked at the container itself.
+	Since time.Time
 
 	pods   map[string]*Pod
 	faults map[string]error

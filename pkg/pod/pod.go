@@ -32,6 +32,9 @@ type Pod struct {
 	// Containers are the regular, init, sidecar and ephemeral containers that
 	// the spec names or the status reports.
 	Containers []Container
+	// ImageVolumes are the references of the volumes of spec that are images, as
+	// the pod's author wrote them, in their order.
+	ImageVolumes []string
 
 	memo struct {
 		once  sync.Once

@@ -17,7 +17,9 @@ const (
 
 	ownerKind, ownerName, ownerUID = 1, 3, 4
 
-	specContainers, specServiceAccountName, specNodeName, specInit, specEphemeral = 2, 8, 10, 20, 34
+	specVolumes, specContainers, specServiceAccountName, specNodeName, specInit, specEphemeral = 1, 2, 8, 10, 20, 34
+
+	volumeSource, sourceImage, imageReference = 2, 30, 1
 
 	containerName, containerImage, containerRestartPolicy = 1, 2, 24
 
@@ -38,6 +40,13 @@ type wirePod struct {
 	phase      string
 	specs      [3][]pod.ContainerSpec // of regular, init and ephemeral containers
 	containers [3][]pod.Container     // what their statuses report
+	volumes    []wireVolume
+}
+
+// wireVolume is the part of a v1.Volume that is read.
+type wireVolume struct {
+	isImage   bool
+	reference string
 }
 
 // kinds are the indexes of wirePod's lists.
@@ -99,6 +108,8 @@ func (w *wirePod) spec(f field) error {
 		return f.text(&w.out.ServiceAccount)
 	case specNodeName:
 		return f.text(&w.out.NodeName)
+	case specVolumes:
+		return extend(f, &w.volumes, volume)
 	case specContainers:
 		return extend(f, &w.specs[0], container)
 	case specInit:
@@ -112,6 +123,25 @@ func (w *wirePod) spec(f field) error {
 		})
 	}
 	return nil
+}
+
+// volume reads a v1.Volume.
+func volume(v *wireVolume, f field) error {
+	if f.number != volumeSource {
+		return nil
+	}
+	return into(f, v, func(v *wireVolume, f field) error {
+		if f.number != sourceImage {
+			return nil
+		}
+		v.isImage = true
+		return into(f, v, func(v *wireVolume, f field) error {
+			if f.number == imageReference {
+				return f.text(&v.reference)
+			}
+			return nil
+		})
+	})
 }
 
 // container reads a v1.Container.
@@ -202,9 +232,14 @@ func (w *wirePod) pod() *pod.Pod {
 	for i, t := range kinds {
 		p.Containers = pod.Join(p.Containers, t, w.specs[i], w.containers[i])
 	}
+	for _, v := range w.volumes {
+		if v.isImage {
+			p.ImageVolumes = append(p.ImageVolumes, v.reference)
+		}
+	}
 	return &pod.Pod{
 		UID: p.UID, Name: p.Name, Namespace: p.Namespace, NodeName: p.NodeName, ServiceAccount: p.ServiceAccount,
-		Terminal: p.Terminal, Labels: p.Labels, Owners: p.Owners, Containers: slices.Clip(p.Containers),
+		Terminal: p.Terminal, Labels: p.Labels, Owners: p.Owners, Containers: slices.Clip(p.Containers), ImageVolumes: p.ImageVolumes,
 	}
 }
 

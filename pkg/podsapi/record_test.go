@@ -84,6 +84,13 @@ func randomPod(r *rand.Rand, n int) *corev1.Pod {
 		})
 	}
 	built := p.Build()
+	for range r.IntN(4) {
+		volume := corev1.Volume{Name: word(r)}
+		if r.IntN(2) == 0 {
+			volume.Image = &corev1.ImageVolumeSource{Reference: word(r)}
+		}
+		built.Spec.Volumes = append(built.Spec.Volumes, volume)
+	}
 	if r.IntN(8) == 0 {
 		built.Spec = corev1.PodSpec{}
 	}
@@ -145,6 +152,8 @@ func TestWhatProtobufLeavesToTheReaderIsReadAsKubernetesReadsIt(t *testing.T) {
 			&pod.Pod{UID: "u", Labels: []pod.Label{{}, {Key: "k"}}}},
 		{"a state given twice is merged", append(meta(uid), msg(3, msg(8, str(nil, 1, "c"), msg(2, msg(2)), msg(2, msg(3)), str(nil, 8, "x://1")))...),
 			&pod.Pod{UID: "u", Containers: []pod.Container{{Name: "c", Type: pod.Regular, HasStatus: true, ID: "1", Running: true, Terminated: true}}}},
+		{"a volume given in parts is one", append(meta(uid), msg(2, msg(1, msg(2, msg(30, str(nil, 1, "a"))), msg(2, msg(30, str(nil, 2, "Always")), msg(2))), msg(1, msg(2, msg(1))), msg(1, msg(2, msg(30))))...),
+			&pod.Pod{UID: "u", ImageVolumes: []string{"a", ""}}},
 		{"the last run's ID is the last state's", append(meta(uid), msg(3, msg(8, str(nil, 1, "c"), msg(3, msg(3, str(nil, 7, "x://2")))))...),
 			&pod.Pod{UID: "u", Containers: []pod.Container{{Name: "c", Type: pod.Regular, HasStatus: true, LastID: "2"}}}},
 	}
