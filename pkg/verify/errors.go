@@ -1,0 +1,190 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/podseal/podseal/pkg/guard"
+	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/printable"
+	"github.com/podseal/podseal/pkg/registry"
+)
+
+// Kind is what an Error means to who asked.
+type Kind string
+
+// The kinds, the weightiest first: an Error has that of its weightiest failure.
+const (
+	// NotVerified: all that there is was looked at, and the policy does not hold.
+	NotVerified Kind = "not verified"
+	// Limit: one of our bounds was hit before that could be told.
+	Limit Kind = "limit"
+	// Unavailable: it could not be told, because somebody did not answer or would
+	// not.
+	Unavailable Kind = "unavailable"
+)
+
+// errBudget is the cause of the end of the time for images.
+var errBudget = errors.New("the time for the verification of images is over (limits.image_budget)")
+
+// Error says that image policies don't hold, and why. What strangers wrote is
+// escaped in its text.
+type Error struct {
+	// Failures are one for each policy that does not hold and each image that it
+	// does not hold for, in the order of the Result's verdicts; at least one.
+	Failures []Failure
+}
+
+// Failure is a policy that does not hold for an image.
+type Failure struct {
+	Kind Kind
+	// Dialect says whether it is an image_policy, and else which block.
+	Dialect Dialect
+	// Policy is the name of the image_policy, empty for a block.
+	Policy string
+	// Container is the container's name, Image what the pod's author called its
+	// image and ImageID what the runtime does.
+	Container, Image, ImageID string
+	// Reasons are why, one for each candidate and each authority, in their order.
+	// There are at most maxReasons, and then one that says how many more there are.
+	Reasons []error
+}
+
+// maxReasons bounds the reasons of a failure: a registry may have anything at all.
+// maxReason is their length in a text, in bytes.
+const maxReasons, maxReason = 16, 1 << 10
+
+// Kind returns the weightiest kind of the failures.
+func (e *Error) Kind() Kind {
+	kinds := map[Kind]bool{}
+	for _, f := range e.Failures {
+		kinds[f.Kind] = true
+	}
+	return weightiest(kinds)
+}
+
+// Unwrap returns the reasons.
+func (e *Error) Unwrap() []error {
+	var reasons []error
+	for _, f := range e.Failures {
+		reasons = append(reasons, f.Reasons...)
+	}
+	return reasons
+}
+
+// ByBlock is whether SPIRE's own block is among what does not hold.
+func (e *Error) ByBlock() bool {
+	for _, f := range e.Failures {
+		if f.Dialect != DialectPolicy {
+			return true
+		}
+	}
+	return false
+}
+
+func weightiest(kinds map[Kind]bool) Kind {
+	for _, k := range []Kind{NotVerified, Limit, Unavailable} {
+		if kinds[k] {
+			return k
+		}
+	}
+	return Unavailable
+}
+
+func (e *Error) Error() string {
+	texts := make([]string, len(e.Failures))
+	for i, f := range e.Failures {
+		texts[i] = f.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// String says it in a sentence. That of a block is the built-in attestor's.
+func (f Failure) String() string {
+	var subject string
+	switch f.Dialect {
+	case DialectSigstore:
+		subject = "error verifying sigstore image signature for imageID " + plain(f.ImageID)
+	case DialectOlder:
+		subject = "error retrieving signature payload: imageID " + plain(f.ImageID)
+	default:
+		subject = fmt.Sprintf("image policy %q does not hold for image %q (imageID %q) of container %q", f.Policy, f.Image, f.ImageID, f.Container)
+	}
+	reasons := make([]string, len(f.Reasons))
+	for i, r := range f.Reasons {
+		reasons[i] = printable.Line(r.Error(), maxReason)
+	}
+	return subject + ": " + strings.Join(reasons, "; ")
+}
+
+// plain quotes a string only where it needs it.
+func plain(s string) string {
+	if quoted := fmt.Sprintf("%q", s); quoted != `"`+s+`"` {
+		return quoted
+	}
+	return s
+}
+
+// bounded keeps the first reasons.
+func bounded(reasons []error) []error {
+	if more := len(reasons) - maxReasons; more > 0 {
+		return append(reasons[:maxReasons:maxReasons], fmt.Errorf("and %d more reasons", more))
+	}
+	return reasons
+}
+
+// kindOf is what a problem with an image or its evidence means.
+func kindOf(err error) Kind {
+	if errors.Is(err, errBudget) {
+		return Limit // whatever could not be asked in what was left of it
+	}
+	if unknown, ok := errors.AsType[*image.UnknownError](err); ok && len(unknown.Problems) > 0 {
+		kinds := map[Kind]bool{}
+		for _, p := range unknown.Problems {
+			kinds[kindOf(p)] = true
+		}
+		// It is told only if each of them tells it.
+		for _, k := range []Kind{Limit, Unavailable} {
+			if kinds[k] {
+				return k
+			}
+		}
+		return NotVerified
+	}
+	if e, ok := errors.AsType[*registry.Error](err); ok {
+		return kindOfRegistry(e.Kind)
+	}
+	switch {
+	case errors.Is(err, image.ErrLimit):
+		return Limit
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Unavailable
+	}
+	if _, ok := errors.AsType[*guard.PanicError](err); ok {
+		return Unavailable
+	}
+	return NotVerified
+}
+
+func kindOfRegistry(k registry.Kind) Kind {
+	switch k {
+	case registry.Limit:
+		return Limit
+	case registry.NotAllowed, registry.Malformed, registry.NotFound:
+		return NotVerified // asking again gives the same
+	}
+	return Unavailable
+}
+
+// kindOfStatus is what it means that nobody says what a container runs.
+func kindOfStatus(err error) Kind {
+	switch {
+	case errors.Is(err, ErrContradiction):
+		return NotVerified
+	case errors.Is(err, errBudget):
+		return Limit
+	}
+	return Unavailable
+}

@@ -1,0 +1,180 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/podseal/podseal/pkg/evidence"
+	"github.com/podseal/podseal/pkg/guard"
+	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/printable"
+)
+
+// findings are what there is of evidence for one image.
+type findings struct {
+	// content is nil where it can't be told what runs.
+	content    *image.Content
+	candidates []image.Digest
+	asked      []Asked
+	// items are those of all places, each once, in the order of the places.
+	items []evidence.Item
+	// refused are things that were there and are no evidence; unknown is why there
+	// may be something that was not seen.
+	refused, unknown []error
+}
+
+func (f *findings) note(err error) {
+	if kindOf(err) == NotVerified {
+		f.refused = append(f.refused, err)
+	} else {
+		f.unknown = append(f.unknown, err)
+	}
+}
+
+// interrupted notes that not all could be judged in time.
+func (f *findings) interrupted(cause error) {
+	if !slices.Contains(f.unknown, cause) {
+		f.unknown = append(f.unknown, cause)
+	}
+}
+
+func (f *findings) problems() []error { return slices.Concat(f.unknown, f.refused) }
+
+// kind is what the unknown comes to: a bound before somebody who does not answer.
+func (f *findings) kind() Kind {
+	kinds := map[Kind]bool{}
+	for _, err := range f.unknown {
+		kinds[kindOf(err)] = true
+	}
+	return weightiest(kinds)
+}
+
+// nothing is the reason where there is nothing at all.
+func (f *findings) nothing() error {
+	places := make([]string, len(f.asked))
+	for i, a := range f.asked {
+		places[i] = a.Ref.String()
+	}
+	return fmt.Errorf("there is no signature at %s", strings.Join(places, ", "))
+}
+
+// find finds out what content runs, and what is said of it in the spec's repository,
+// or wherever it was found. What keeps it from that is in the findings.
+func (v *Verifier) find(ctx context.Context, runs Runs) *findings {
+	f := &findings{}
+	content, err := image.Resolve(ctx, v.registry, reported(runs, v.cfg.Platform))
+	if err != nil {
+		f.note(cmp.Or(budget(ctx), err))
+		return f
+	}
+	f.content = content
+	f.take(content.Problems)
+	f.seek(ctx, v.registry, content.Candidates)
+	return f
+}
+
+// findElsewhere adds what there is in the repository of the image ID, where that is
+// another than the spec's, and says whether that is anything. Its owner may be
+// somebody else, whose signatures count like everybody's; it is asked last, because
+// he can make it slow.
+func (v *Verifier) findElsewhere(ctx context.Context, f *findings) bool {
+	if f.content == nil || ctx.Err() != nil {
+		return false
+	}
+	candidates, problems := f.content.Elsewhere(ctx)
+	f.take(problems)
+	f.seek(ctx, v.registry, candidates)
+	return len(candidates) > 0
+}
+
+// reported is what is known of the image, for package image. A name that can't be
+// read names nothing.
+func reported(runs Runs, platform image.Platform) image.Reported {
+	r := image.Reported{Config: runs.Config, Platform: platform}
+	// All of them leave a zero value with their errors.
+	r.Spec, _ = image.ParseName(runs.SpecImage)
+	r.Status, _ = image.ParseName(runs.Image)
+	r.ID, _ = image.ParseID(runs.ImageID)
+	for _, name := range runs.Pulled {
+		if ref, err := image.ParseRef(name); err == nil {
+			r.Pulled = append(r.Pulled, ref)
+		}
+	}
+	return r
+}
+
+func (f *findings) take(problems []error) {
+	for _, p := range problems {
+		f.note(p)
+	}
+}
+
+// seek seeks evidence about the candidates.
+func (f *findings) seek(ctx context.Context, r Registry, candidates []image.Candidate) {
+	refs := make([]image.Ref, len(candidates))
+	for i, c := range candidates {
+		refs[i] = c.Ref
+		if !slices.Contains(f.candidates, c.Digest) {
+			f.candidates = append(f.candidates, c.Digest)
+		}
+	}
+	asked := ask(ctx, r, refs)
+	f.asked = append(f.asked, asked...)
+	for _, a := range asked {
+		for _, item := range a.Items {
+			if !slices.ContainsFunc(f.items, func(other evidence.Item) bool { return same(item, other) }) {
+				f.items = append(f.items, item)
+			}
+		}
+		f.take(a.Problems)
+	}
+}
+
+// ask asks all places side by side. The failure of one hides nothing of another.
+func ask(ctx context.Context, r Registry, refs []image.Ref) []Asked {
+	asked := make([]Asked, len(refs))
+	var work sync.WaitGroup
+	for i, ref := range refs {
+		work.Go(func() {
+			asked[i].Ref = ref
+			err := guard.Do(func() error {
+				found, err := r.Evidence(ctx, ref)
+				if err != nil {
+					return err
+				}
+				asked[i].Items, asked[i].Problems = found.Items, found.Problems
+				return nil
+			})
+			if err != nil {
+				asked[i].Problems = append(asked[i].Problems, cmp.Or(budget(ctx), err))
+			}
+		})
+	}
+	work.Wait()
+	return asked
+}
+
+// budget is errBudget when that is what ended the context.
+func budget(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errBudget) {
+		return cause
+	}
+	return nil
+}
+
+// same is whether two items are one that is in two places: it would be judged twice
+// and counted twice.
+func same(a, b evidence.Item) bool {
+	return a.Format == b.Format && a.Blob == b.Blob && maps.Equal(a.Annotations, b.Annotations)
+}
+
+// describe says for people which item is meant.
+func describe(item evidence.Item) string {
+	return fmt.Sprintf("%s from %s", item.Format, printable.Line(item.Source, 300))
+}
