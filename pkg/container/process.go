@@ -71,11 +71,15 @@ func NewLocator(o Options) (*Locator, error) {
 type Process struct {
 	locator *Locator
 	pid     int32
-	dir     int    // descriptor of /proc/<pid>, -1 when closed
-	state   string // as it was at first
-	start   uint64 // clock ticks since boot
-	cgroup  []byte // as it was at first
-	buf     []byte // for what is read, over and over
+	// statFile and cgroupFile are the descriptors of /proc/<pid>/stat and of
+	// cgroup there, -1 when closed. They belong to the process and not to its ID:
+	// once it has ended nothing can be read from them.
+	statFile, cgroupFile int
+
+	state  string // as it was at first
+	start  uint64 // clock ticks since boot
+	cgroup []byte // as it was at first
+	buf    []byte // for what is read, over and over
 
 	// What Ref read and made of it, for people.
 	own      own
@@ -94,11 +98,7 @@ func (l *Locator) Open(pid int32) (*Process, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("process ID %d: %w", pid, ErrNotVisible)
 	}
-	dir, err := openAt(atCWD, l.proc+"/"+strconv.Itoa(int(pid)), syscall.O_RDONLY|syscall.O_DIRECTORY)
-	if err != nil {
-		return nil, processError(pid, err)
-	}
-	p := &Process{locator: l, pid: pid, dir: dir, buf: make([]byte, readSize)}
+	p := &Process{locator: l, pid: pid, statFile: -1, cgroupFile: -1, buf: make([]byte, readSize)}
 	if err := p.hold(arrival); err != nil {
 		p.Close()
 		return nil, err
@@ -106,8 +106,21 @@ func (l *Locator) Open(pid int32) (*Process, error) {
 	return p, nil
 }
 
-// hold reads what Check compares with later.
+// hold opens the process's files, all of one process since they are opened from
+// one directory, and reads what Check compares with later.
 func (p *Process) hold(arrival uint64) error {
+	dir, err := openAt(atCWD, p.locator.proc+"/"+strconv.Itoa(int(p.pid)), syscall.O_RDONLY|syscall.O_DIRECTORY)
+	if err != nil {
+		return processError(p.pid, err)
+	}
+	defer closeFD(dir)
+	if p.statFile, err = openAt(dir, "stat", syscall.O_RDONLY); err != nil {
+		return processError(p.pid, err)
+	}
+	if p.cgroupFile, err = openAt(dir, "cgroup", syscall.O_RDONLY); err != nil {
+		return processError(p.pid, err)
+	}
+
 	state, start, err := p.alive()
 	if err != nil {
 		return err
@@ -118,17 +131,19 @@ func (p *Process) hold(arrival uint64) error {
 		return fmt.Errorf("process %d started after the call came in: %w", p.pid, ErrChanged)
 	}
 	p.state, p.start = state, start
-	cgroup, err := p.read("cgroup", maxCgroupFile)
+	cgroup, err := p.read(p.cgroupFile, "cgroup", maxCgroupFile)
 	p.cgroup = bytes.Clone(cgroup)
 	return err
 }
 
 // Close lets the process go. It may be called again.
 func (p *Process) Close() {
-	if p.dir >= 0 {
-		closeFD(p.dir)
+	for _, fd := range []*int{&p.statFile, &p.cgroupFile} {
+		if *fd >= 0 {
+			closeFD(*fd)
+		}
+		*fd = -1
 	}
-	p.dir = -1
 }
 
 // Ref returns the container that the process is in. Its errors are ErrMalformed,
@@ -161,7 +176,7 @@ func (p *Process) Check() error {
 	if start != p.start {
 		return fmt.Errorf("process ID %d was reused: %w", p.pid, ErrChanged)
 	}
-	cgroup, err := p.read("cgroup", maxCgroupFile)
+	cgroup, err := p.read(p.cgroupFile, "cgroup", maxCgroupFile)
 	if err != nil {
 		return fmt.Errorf("process %d ended: %w", p.pid, ErrChanged)
 	}
@@ -176,7 +191,7 @@ func (p *Process) Check() error {
 // a zombie too: it still shows its cgroup, but its ID may be waited for any
 // moment.
 func (p *Process) alive() (state string, start uint64, err error) {
-	stat, err := p.read("stat", maxStat)
+	stat, err := p.read(p.statFile, "stat", maxStat)
 	if err != nil {
 		return "", 0, err
 	}
@@ -193,8 +208,8 @@ func (p *Process) alive() (state string, start uint64, err error) {
 
 // read reads a file of the process whole, at most limit bytes. They are good
 // until the next read.
-func (p *Process) read(name string, limit int) ([]byte, error) {
-	text, err := readAt(p.dir, name, limit, p.buf)
+func (p *Process) read(fd int, name string, limit int) ([]byte, error) {
+	text, err := readWhole(fd, name, limit, p.buf)
 	if err != nil {
 		return nil, processError(p.pid, err)
 	}
@@ -256,14 +271,21 @@ func parseStat(stat string) (state string, start uint64, err error) {
 	return fields[0], start, nil
 }
 
-// statFields returns the fields of a stat file from the third on, the state, at
-// least 20. The second is a name that the process chose: it may hold spaces,
-// parentheses and newlines, and ends at the last parenthesis.
-func statFields(stat string) ([]string, error) {
-	i := strings.LastIndexByte(stat, ')')
-	fields := strings.Fields(stat[i+1:])
-	if i < 0 || len(fields) < 20 {
-		return nil, fmt.Errorf("%w: stat %q has too few fields", ErrMalformed, stat)
+// statFields returns the fields of a stat file from the third on, the state, to
+// the 22nd, the start time. The second is a name that the process chose: it may
+// hold spaces, parentheses and newlines, and ends at the last parenthesis.
+func statFields(stat string) (fields [20]string, err error) {
+	end := strings.LastIndexByte(stat, ')')
+	n := 0
+	for field := range strings.FieldsSeq(stat[end+1:]) {
+		if n == len(fields) {
+			break
+		}
+		fields[n] = field
+		n++
+	}
+	if end < 0 || n < len(fields) {
+		return fields, fmt.Errorf("%w: stat %q has too few fields", ErrMalformed, stat)
 	}
 	return fields, nil
 }

@@ -42,8 +42,6 @@ func TestAProcessThatIsNoMoreTheOneThatCalled(t *testing.T) {
 		{"another one with its ID", func(p *containertest.Proc) { p.Write(42, "stat", containertest.Stat("S", 8)) }, "was reused"},
 		{"zombie", func(p *containertest.Proc) { p.Write(42, "stat", containertest.Stat("Z", 7)) }, "has ended (state Z)"},
 		{"dead", func(p *containertest.Proc) { p.Write(42, "stat", containertest.Stat("X", 7)) }, "has ended (state X)"},
-		{"gone", func(p *containertest.Proc) { p.Remove(42, "stat") }, "process 42 ended"},
-		{"gone a moment later", func(p *containertest.Proc) { p.Remove(42, "cgroup") }, "process 42 ended"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

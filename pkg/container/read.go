@@ -13,16 +13,22 @@ const readSize = 4 << 10
 
 // readAt reads a file of procfs whole, at most limit bytes, into buf or a larger
 // one. name is relative to the directory dir.
-//
-// It does without os.File, which takes every file for one that may have to be
-// waited for: for one of procfs, where an attestation spends most of its time,
-// that is five system calls more than the four that it takes.
 func readAt(dir int, name string, limit int, buf []byte) ([]byte, error) {
 	fd, err := openAt(dir, name, syscall.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer closeFD(fd)
+	return readWhole(fd, name, limit, buf)
+}
+
+// readWhole reads a file of procfs, which the kernel writes anew for whoever reads
+// from its beginning, whole, at most limit bytes, into buf or a larger one.
+//
+// It does without os.File, which takes every file for one that may have to be
+// waited for: for one of procfs, where an attestation spends most of its time,
+// that is five system calls more than the four that it takes.
+func readWhole(fd int, name string, limit int, buf []byte) ([]byte, error) {
 	buf = buf[:cap(buf)]
 	if len(buf) == 0 {
 		buf = make([]byte, readSize)
@@ -31,7 +37,7 @@ func readAt(dir int, name string, limit int, buf []byte) ([]byte, error) {
 		if n == len(buf) {
 			buf = append(buf, make([]byte, len(buf))...)
 		}
-		got, err := uninterrupted(func() (int, error) { return syscall.Read(fd, buf[n:]) })
+		got, err := uninterrupted(func() (int, error) { return syscall.Pread(fd, buf[n:], int64(n)) })
 		switch n += got; {
 		case err != nil:
 			return nil, &fs.PathError{Op: "read", Path: name, Err: err}

@@ -395,8 +395,8 @@ func TestProcessesThatEnded(t *testing.T) {
 	}
 
 	_ = zombie.Wait()
-	if err := held.Check(); !errors.Is(err, container.ErrChanged) {
-		t.Errorf("Check of a process that is gone = %v, want ErrChanged", err)
+	if err := held.Check(); !errors.Is(err, container.ErrChanged) || !strings.Contains(err.Error(), "ended") {
+		t.Errorf("Check of a process that is gone = %v, want that it ended", err)
 	}
 	if _, err := n.locator("").Open(int32(zombie.Process.Pid)); !errors.Is(err, container.ErrNotExist) {
 		t.Errorf("Open of a process that is gone = %v, want ErrNotExist", err)
