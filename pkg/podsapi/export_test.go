@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/podseal/podseal/pkg/pod"
 )
 
@@ -18,23 +16,6 @@ func NewWithDial(cfg Config, limiter *Limiter, inPod InPod, log *slog.Logger, di
 		c.link.dial, c.link.unchecked = dial, true
 	}
 	return c, err
-}
-
-// OnAnOlderKernel takes SO_PEERPIDFD away.
-func (c *Client) OnAnOlderKernel() { c.HandleFails(unix.ENOPROTOOPT) }
-
-// HandleFails makes that SO_PEERPIDFD's error.
-func (c *Client) HandleFails(err error) {
-	c.link.handle = func(int) (int, error) { return 0, err }
-}
-
-// OlderThan judges a process by its start in ticks.
-var OlderThan = olderThan
-
-// ParseStat gives tests what is read of a stat file.
-func ParseStat(stat string) (exiting bool, start int64, err error) {
-	p, err := parseStat(stat)
-	return p.exiting, p.start, err
 }
 
 // DecodePod gives tests the decoder alone.

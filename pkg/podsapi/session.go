@@ -7,13 +7,13 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/podseal/podseal/pkg/unixpeer"
 )
 
 const (
@@ -31,12 +31,9 @@ var errTimeout = fmt.Errorf("no complete answer within %v", requestTimeout)
 // and given up at the first sign of trouble. gRPC's own reconnecting would go on
 // when nobody asks, and say nothing but a text of what is wrong.
 type link struct {
-	cfg   Config
-	inPod InPod
-	// dial and handle, which returns a pidfd of who listens or ENOPROTOOPT, are
-	// replaced by tests.
-	dial   func(context.Context) (net.Conn, error)
-	handle func(socket int) (int, error)
+	rule unixpeer.Rule
+	// dial is replaced by tests.
+	dial func(context.Context) (net.Conn, error)
 	// unchecked believes in whatever a test's dial connects to.
 	unchecked bool
 
@@ -55,9 +52,11 @@ type session struct {
 }
 
 func newLink(cfg Config, inPod InPod) *link {
-	l := &link{cfg: cfg, inPod: inPod, handle: handleOf, connecting: make(chan struct{}, 1)}
-	l.dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, cfg.Socket) }
-	return l
+	return &link{
+		rule:       unixpeer.Rule{UID: cfg.PeerUID, InPod: inPod},
+		dial:       func(ctx context.Context) (net.Conn, error) { return unixpeer.Dial(ctx, cfg.Socket) },
+		connecting: make(chan struct{}, 1),
+	}
 }
 
 // session returns the connection, or makes one.
@@ -113,24 +112,8 @@ func (l *link) connect(ctx context.Context) (*session, error) {
 		_ = raw.Close() // nothing was sent
 		return nil, err
 	}
-	var used atomic.Bool
-	s.grpc, err = grpc.NewClient("passthrough:///kubelet",
-		grpc.WithTransportCredentials(insecure.NewCredentials()), // the peer was checked
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
-			if used.Swap(true) {
-				return nil, net.ErrClosed // a new connection has a new peer
-			}
-			return raw, nil
-		}),
-		grpc.WithNoProxy(),
-		grpc.WithUserAgent("podseal"),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithDisableRetry(),
-		grpc.WithIdleTimeout(0),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(maxMessage)),
-	)
+	s.grpc, err = unixpeer.NewClient(raw, grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
-		_ = raw.Close() // nothing was sent
 		return nil, err
 	}
 	return s, nil
