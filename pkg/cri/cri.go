@@ -86,7 +86,7 @@ type Container struct {
 	// It means nothing, but for people.
 	ImageName string
 	// ImageID is what the kubelet would report as the container's imageID: a name
-	// too. It is empty where the runtime says none.
+	// too, or the image's ID where the runtime gives no name.
 	ImageID string
 	// ConfigDigest is the digest of the configuration of the image that the
 	// container was made from. It is never zero.

@@ -47,7 +47,7 @@ func in(s *runtimev1.ContainerStatus, sandbox *runtimev1.PodSandboxStatus) (*Con
 	return &Container{
 		ID: s.GetId(), PodUID: pod.GetUid(), Namespace: pod.GetNamespace(), PodName: pod.GetName(), Name: s.GetMetadata().GetName(),
 		Running:   s.GetState() == runtimev1.ContainerState_CONTAINER_RUNNING,
-		ImageName: s.GetImage().GetImage(), ImageID: s.GetImageRef(),
+		ImageName: s.GetImage().GetImage(), ImageID: cmp.Or(s.GetImageRef(), s.GetImageId()),
 	}, nil
 }
 

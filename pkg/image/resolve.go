@@ -7,9 +7,10 @@ import (
 	"slices"
 )
 
-// Fetcher gets documents from registries. A registry that it may not ask is an
-// error like any other. What it returns is hashed here in any case: a registry that
-// answers one thing to one question and another to the next deceives nobody.
+// Fetcher gets documents from registries. Its errors name what was asked for, and
+// where; a registry that it may not ask is one of them. What it returns is hashed
+// here in any case: a registry that answers one thing to one question and another to
+// the next deceives nobody.
 type Fetcher interface {
 	// Manifest returns the manifest or index with that digest, and the media type
 	// that the registry gives for it.

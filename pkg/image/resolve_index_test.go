@@ -128,10 +128,11 @@ func TestAnIndexOfThousandsCostsLittle(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	var all []string
-	var running, config image.Digest
+	var config image.Digest
 	for i := range image.MaxIndexEntries {
-		running, config = w.pushImage(goodApp, "", "", "base", fmt.Sprint("app ", i))
-		all = append(all, on(running, "linux/amd64"))
+		var m image.Digest
+		m, config = w.pushImage(goodApp, "", "", "base", fmt.Sprint("app ", i))
+		all = append(all, on(m, "linux/amd64"))
 	}
 	x := w.push(goodApp, "1", listing(all...))
 	r := reported(t, goodApp, x)
@@ -142,9 +143,6 @@ func TestAnIndexOfThousandsCostsLittle(t *testing.T) {
 		t.Errorf("%d questions", len(w.asked))
 	}
 	wantProblem(t, c.Problems, image.ErrAmbiguous.Error())
-	if running.IsZero() {
-		t.Error("nothing runs")
-	}
 }
 
 // A configuration stands for content because it lists layers. What everybody has in
@@ -213,10 +211,8 @@ func TestAnImageIDWithoutARepository(t *testing.T) {
 		if !errors.Is(e, image.ErrNoRepository) {
 			t.Errorf("%v", e)
 		}
-		for _, a := range w.asked {
-			if !(len(a) > 0 && w.wasAsked(goodApp)) || w.wasAsked(hub) {
-				t.Errorf("asked %q", w.asked)
-			}
+		if !w.wasAsked(goodApp) || w.wasAsked(hub) {
+			t.Errorf("asked %q", w.asked)
 		}
 	})
 	t.Run("is away", func(t *testing.T) {

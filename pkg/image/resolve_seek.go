@@ -145,10 +145,8 @@ func (x *resolver) tryTag(ctx context.Context) {
 	if x.tag == nil {
 		body, mediaType, err := x.fetch.Tag(ctx, x.Spec.Repository, x.Spec.Tag)
 		x.tag = &fetched[Ref]{Ref{x.Spec.Repository, Of(body)}, err}
-		if err == nil {
+		if got := x.manifests[x.tag.value]; err == nil && got.value == nil {
 			x.read(x.tag.value, body, mediaType)
-		} else {
-			x.tag.err = fmt.Errorf("tag %q of %v: %w", x.Spec.Tag, x.Spec.Repository, err)
 		}
 	}
 	if x.tag.err != nil {
@@ -284,7 +282,7 @@ func (x *resolver) manifest(ctx context.Context, ref Ref) (*Manifest, error) {
 	}
 	body, mediaType, err := x.fetch.Manifest(ctx, ref.Repository, ref.Digest)
 	if err != nil {
-		return x.keep(ref, nil, fmt.Errorf("%v: %w", ref, err))
+		return x.keep(ref, nil, err)
 	}
 	return x.read(ref, body, mediaType)
 }
@@ -318,9 +316,6 @@ func (x *resolver) configuration(ctx context.Context, r Repository) (*Config, er
 		return got.value, got.err
 	}
 	c, err := x.fetchConfiguration(ctx, ref)
-	if err != nil {
-		err = fmt.Errorf("configuration %v: %w", ref, err)
-	}
 	if x.configs == nil {
 		x.configs = make(map[Ref]fetched[*Config])
 	}
@@ -334,7 +329,11 @@ func (x *resolver) fetchConfiguration(ctx context.Context, ref Ref) (*Config, er
 	case err != nil:
 		return nil, err
 	case Of(body) != ref.Digest:
-		return nil, fmt.Errorf("the registry answers with other bytes, whose digest is %v", Of(body))
+		return nil, fmt.Errorf("configuration %v: the registry answers with other bytes, whose digest is %v", ref, Of(body))
 	}
-	return ParseConfig(body)
+	c, err := ParseConfig(body)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %v: %w", ref, err)
+	}
+	return c, nil
 }

@@ -103,14 +103,14 @@ func key(r image.Repository, d image.Digest) string {
 func (w *world) get(what string, r image.Repository, d image.Digest) (document, error) {
 	w.asked = append(w.asked, what+" "+key(r, d))
 	if err := w.down[r]; err != nil {
-		return document{}, err
+		return document{}, fmt.Errorf("%s %s: %w", what, key(r, d), err)
 	}
 	if lie, ok := w.lies[key(r, d)]; ok {
 		return lie, nil
 	}
 	got, ok := w.documents[key(r, d)]
 	if !ok {
-		return document{}, errGone
+		return document{}, fmt.Errorf("%s %s: %w", what, key(r, d), errGone)
 	}
 	return got, nil
 }
@@ -131,11 +131,11 @@ func (w *world) Blob(_ context.Context, r image.Repository, d image.Digest, most
 func (w *world) Tag(_ context.Context, r image.Repository, tag string) ([]byte, string, error) {
 	w.asked = append(w.asked, "tag "+r.String()+":"+tag)
 	if err := w.down[r]; err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("tag %s:%s: %w", r, tag, err)
 	}
 	d, ok := w.tags[r.String()+":"+tag]
 	if !ok {
-		return nil, "", errGone
+		return nil, "", fmt.Errorf("tag %s:%s: %w", r, tag, errGone)
 	}
 	got := w.documents[key(r, d)]
 	return []byte(got.body), got.mediaType, nil
@@ -167,7 +167,6 @@ func reported(t *testing.T, r image.Repository, d image.Digest) image.Reported {
 	return image.Reported{Spec: spec(t, "good.example.org/app:1"), ID: image.ID{Repository: r, Digest: d}, Platform: amd64}
 }
 
-// candidate is a candidate as a word: repository's first letter, "@" and digest.
 func words(candidates []image.Candidate) []string {
 	var all []string
 	for _, c := range candidates {
