@@ -10,7 +10,8 @@ import (
 // Kind is what the part of a selector before its first colon means: the selectors
 // of one kind are set by the same people.
 type Kind struct {
-	// Name is that part.
+	// Name is that part. The selectors of experimental.sigstore have the ID of the
+	// container before it.
 	Name string
 	// SetBy says in words who can choose the value, as docs/selectors.md does.
 	SetBy string
@@ -24,6 +25,10 @@ const (
 	author  = "the pod's author"
 	writer  = "who may write the pod"
 	runtime = "the container runtime, see below"
+
+	accepted  = "who signed the image, and is accepted"
+	certifier = "the certificate authority of the trust root, about who signed"
+	logger    = "the transparency log of the trust root"
 )
 
 // kinds are all kinds, those of pods first, in the order of docs/selectors.md.
@@ -49,6 +54,35 @@ var kinds = []Kind{
 	{Name: "container-image", SetBy: runtime},
 	{Name: "container-type", SetBy: author},
 	{Name: "container-image-digest", SetBy: runtime},
+
+	// Of the image: what was signed says nothing about who runs it.
+	{Name: "image-signature", SetBy: accepted},
+	{Name: "image-attestations", SetBy: accepted},
+	{Name: "image-signature-identity", SetBy: certifier},
+	{Name: "image-signature-subject", SetBy: certifier},
+	{Name: "image-signature-issuer", SetBy: certifier},
+	{Name: "image-signature-value", SetBy: accepted},
+	{Name: "image-signature-log-id", SetBy: logger},
+	{Name: "image-signature-log-index", SetBy: logger},
+	{Name: "image-signature-integrated-time", SetBy: logger},
+	{Name: "image-signature-signed-entry-timestamp", SetBy: logger},
+	{Name: "image-signature-source-repository", SetBy: certifier},
+	{Name: "image-signature-source-ref", SetBy: certifier},
+	{Name: "image-signature-source-digest", SetBy: certifier},
+	{Name: "image-signature-build-signer", SetBy: certifier},
+	{Name: "image-signature-build-trigger", SetBy: certifier},
+	{Name: "image-signature-runner-environment", SetBy: certifier},
+
+	{Name: "image-policy", SetBy: "the operator: the policy, and whom it accepts"},
+	{Name: "image-signer", SetBy: accepted},
+	{Name: "image-signer-identity", SetBy: "the certificate authority that the policy trusts, about who signed"},
+	{Name: "image-signer-key", SetBy: accepted},
+	{Name: "image-signer-claim", SetBy: certifier},
+	{Name: "pod-image-policy", SetBy: "the operator: the policy, and whom it accepts"},
+
+	{Name: "sigstore-validation", SetBy: "who signed the image, and is accepted; or the operator, by the list of images that are not looked at"},
+	{Name: "image-signature-content", SetBy: accepted},
+	{Name: "image-signature-logid", SetBy: logger},
 }
 
 // Kinds returns all kinds of selectors.

@@ -79,6 +79,17 @@ func TestEverySelectorIsOfAKindAndEveryKindHasOne(t *testing.T) {
 			rendered[name] = true
 		}
 	}
+	signature := by("a", github(t))
+	images, err := selector.Images(selector.Trust{Accepted: []selector.Accepted{
+		{Policy: "p", Signers: signature}, {Dialect: selector.Sigstore, Signers: signature, Attested: true}, {Dialect: selector.OlderSigstore, ContainerID: "c", Signers: signature},
+	}, Pod: []string{"p"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range images {
+		name, _, _ := strings.Cut(strings.TrimPrefix(s, "c:"), ":")
+		rendered[name] = true
+	}
 	for _, k := range selector.Kinds() {
 		if !rendered[k.Name] {
 			t.Errorf("no selector is of kind %s", k.Name)
