@@ -2,7 +2,6 @@ package sigstoretest_test
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	cosign "github.com/sigstore/cosign/v2/pkg/cosign/bundle"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/verify"
@@ -94,7 +94,7 @@ func asBundle(t *testing.T, a *sigstoretest.Artefact, key *sigstoretest.Signer) 
 	} else if key == nil {
 		t.Fatal("neither a certificate nor a key")
 	}
-	kind, version := "hashedrekord", "0.0.1"
+	kind := "hashedrekord"
 	out := object{"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.1", "verificationMaterial": material}
 	if a.Format == evidence.Envelope {
 		kind = "dsse"
@@ -107,14 +107,7 @@ func asBundle(t *testing.T, a *sigstoretest.Artefact, key *sigstoretest.Signer) 
 		}
 	}
 	if text, ok := a.Annotations["dev.sigstore.cosign/bundle"]; ok {
-		var entry struct {
-			SignedEntryTimestamp []byte
-			Payload              struct {
-				Body                     []byte
-				IntegratedTime, LogIndex int64
-				LogID                    string
-			}
-		}
+		var entry cosign.RekorBundle
 		decode(t, text, &entry)
 		id, err := hex.DecodeString(entry.Payload.LogID)
 		if err != nil {
@@ -122,14 +115,14 @@ func asBundle(t *testing.T, a *sigstoretest.Artefact, key *sigstoretest.Signer) 
 		}
 		material["tlogEntries"] = []object{{
 			"logIndex": strconv.FormatInt(entry.Payload.LogIndex, 10), "logId": object{"keyId": id},
-			"kindVersion":       object{"kind": kind, "version": version},
+			"kindVersion":       object{"kind": kind, "version": "0.0.1"},
 			"integratedTime":    strconv.FormatInt(entry.Payload.IntegratedTime, 10),
 			"inclusionPromise":  object{"signedEntryTimestamp": entry.SignedEntryTimestamp},
-			"canonicalizedBody": base64.StdEncoding.EncodeToString(entry.Payload.Body),
+			"canonicalizedBody": entry.Payload.Body,
 		}}
 	}
 	if text, ok := a.Annotations["dev.sigstore.cosign/rfc3161timestamp"]; ok {
-		var stamp struct{ SignedRFC3161Timestamp []byte }
+		var stamp cosign.RFC3161Timestamp
 		decode(t, text, &stamp)
 		material["timestampVerificationData"] = object{"rfc3161Timestamps": []object{{"signedTimestamp": stamp.SignedRFC3161Timestamp}}}
 	}

@@ -86,7 +86,8 @@ type Parts struct {
 	// Hint stands in a bundle in place of a certificate.
 	Hint string
 	// Entries and Timestamps are the witnesses' answers. Cosign's formats have room
-	// for one of each, and none for an entry of a Rekor v2, which is left out.
+	// for one of each, and none for an entry of a Rekor v2, which is left out. An entry
+	// that is taken from another signature is that one's too: change a copy.
 	Entries    []*LogEntry
 	Timestamps [][]byte
 	// MediaType is the bundle's.
