@@ -53,15 +53,30 @@ func (w *world) containerEntry(t *testing.T, namespace, pod, container string) s
 	return w.Server.ID(path)
 }
 
+// answers are those that the container got so far.
+func (w *world) answers(pod *corev1.Pod, container string) ([]answer, error) {
+	lines, err := w.Node.Output(pod, container)
+	if err != nil {
+		return nil, err
+	}
+	return readAnswers(lines)
+}
+
+// answersOf is answers for a container that has run.
+func (w *world) answersOf(t *testing.T, pod *corev1.Pod, container string) []answer {
+	t.Helper()
+	all, err := w.answers(pod, container)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // awaitAnswer waits for an answer of the agent of that socket that is accepted.
 func (w *world) awaitAnswer(t *testing.T, pod *corev1.Pod, container, socket string, accept func(answer) bool) (found answer) {
 	t.Helper()
 	w.await(t, func(context.Context) error {
-		lines, err := w.Node.Output(pod, container)
-		if err != nil {
-			return err
-		}
-		all, err := readAnswers(lines)
+		all, err := w.answers(pod, container)
 		if err != nil {
 			return err
 		}
@@ -81,12 +96,18 @@ func (w *world) awaitAnswer(t *testing.T, pod *corev1.Pod, container, socket str
 	return found
 }
 
+// awaitEach waits for such an answer of each of these agents.
+func (w *world) awaitEach(t *testing.T, pod *corev1.Pod, container string, accept func(answer) bool, of ...string) {
+	t.Helper()
+	for _, socket := range of {
+		w.awaitAnswer(t, pod, container, socket, accept)
+	}
+}
+
 // awaitID waits until all of these agents give the container that ID.
 func (w *world) awaitID(t *testing.T, pod *corev1.Pod, container, id string, of ...string) {
 	t.Helper()
-	for _, socket := range of {
-		w.awaitAnswer(t, pod, container, socket, func(a answer) bool { return a.ID == id })
-	}
+	w.awaitEach(t, pod, container, func(a answer) bool { return a.ID == id }, of...)
 }
 
 // wantRefused waits for a refusal after a time by which everything is known, and
@@ -94,22 +115,17 @@ func (w *world) awaitID(t *testing.T, pod *corev1.Pod, container, id string, of 
 func (w *world) wantRefused(t *testing.T, pod *corev1.Pod, container string, of ...string) {
 	t.Helper()
 	settled := time.Now()
-	for _, socket := range of {
-		w.awaitAnswer(t, pod, container, socket, func(a answer) bool {
-			return a.Asked.After(settled) && a.Code == "PermissionDenied"
-		})
-		lines, err := w.Node.Output(pod, container)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, err := readAnswers(lines)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range all {
-			if a.Socket == socket && a.ID != "" {
-				t.Errorf("%s/%s, container %s got %s from %s", pod.Namespace, pod.Name, container, a.ID, socket)
-			}
+	w.awaitEach(t, pod, container, func(a answer) bool { return a.Asked.After(settled) && a.Code == "PermissionDenied" }, of...)
+	wantNoID(t, processName(pod.Namespace, pod.Name, container), w.answersOf(t, pod, container), time.Time{}, of...)
+}
+
+// wantNoID finds no ID in those of the answers of these agents that were asked for
+// after a time.
+func wantNoID(t *testing.T, who string, answers []answer, after time.Time, of ...string) {
+	t.Helper()
+	for _, a := range answers {
+		if a.ID != "" && a.Asked.After(after) && slices.Contains(of, a.Socket) {
+			t.Errorf("%s got %s from %s", who, a.ID, a.Socket)
 		}
 	}
 }

@@ -49,9 +49,7 @@ func TestKubectlDebug(t *testing.T) {
 	})
 
 	// An agent that has no other attestor can't attest it at all.
-	for _, socket := range []string{podsealSocket, privateSocket, hostSocket} {
-		w.awaitAnswer(t, pod, debugger, socket, func(a answer) bool { return a.Code == "Unavailable" })
-	}
+	w.awaitEach(t, pod, debugger, func(a answer) bool { return a.Code == "Unavailable" }, podsealSockets...)
 	refused := time.Now()
 	const reason = `container "debugger" of pod "debug/patient": ephemeral containers (kubectl debug) are not attested: set ephemeral_containers = true to allow it`
 	for agent, log := range w.logsOfPodseal(t) {
@@ -59,9 +57,7 @@ func TestKubectlDebug(t *testing.T) {
 			t.Errorf("podseal %s, failures in its log (-want +got):\n%s", agent, diff)
 		}
 	}
-	for _, socket := range sockets {
-		w.awaitAnswer(t, pod, name, socket, func(a answer) bool { return a.Asked.After(refused) && a.ID == id })
-	}
+	w.awaitEach(t, pod, name, func(a answer) bool { return a.Asked.After(refused) && a.ID == id }, sockets...)
 
 	if err := w.host.Reconfigure(t.Context(), w.hostData()+"ephemeral_containers = true\n"); err != nil {
 		t.Fatal(err)

@@ -241,9 +241,7 @@ func (w *world) renamed(t *testing.T, pod *corev1.Pod, id, alias, aliasTag strin
 			t.Errorf("the container was started again: %+v", s)
 		}
 	}
-	for _, socket := range sockets {
-		w.awaitAnswer(t, pod, name, socket, func(a answer) bool { return a.Asked.After(changed) && a.Code == "PermissionDenied" })
-	}
+	w.awaitEach(t, pod, name, func(a answer) bool { return a.Asked.After(changed) && a.Code == "PermissionDenied" }, sockets...)
 	w.hasAndLacks(t, processName(pod.Namespace, name, name),
 		[]string{"k8s:container-image:" + alias, "k8s:container-image-digest:" + digestOf(alias)},
 		[]string{"k8s:container-image:" + before.ImageID, "k8s:container-image-digest:" + digestOf(before.ImageID)})
@@ -315,9 +313,7 @@ func TestAForgedStatus(t *testing.T) {
 	}
 
 	ended := time.Now()
-	for _, socket := range sockets {
-		w.awaitAnswer(t, pod, name, socket, func(a answer) bool { return a.Asked.After(ended) && a.Code == "PermissionDenied" })
-	}
+	w.awaitEach(t, pod, name, func(a answer) bool { return a.Asked.After(ended) && a.Code == "PermissionDenied" }, sockets...)
 	t.Logf("corrected within %.1f s", time.Since(ended).Seconds())
 	if diff := cmp.Diff(before, w.sameSelectors(t, pid)); diff != "" {
 		t.Errorf("selectors (-before +after):\n%s", diff)

@@ -247,33 +247,17 @@ func TestLabelsOfARunningPod(t *testing.T) {
 			t.Fatal(err)
 		}
 		changed := time.Now()
-		for _, socket := range sockets {
-			w.awaitAnswer(t, pod, name, socket, func(a answer) bool {
-				if tier == "gold" {
-					return a.ID == w.Server.ID("/labels/gold")
-				}
-				return a.Asked.After(changed) && a.Code == "PermissionDenied"
-			})
-		}
+		w.awaitEach(t, pod, name, func(a answer) bool {
+			if tier == "gold" {
+				return a.ID == w.Server.ID("/labels/gold")
+			}
+			return a.Asked.After(changed) && a.Code == "PermissionDenied"
+		}, sockets...)
 		want := slices.Sorted(slices.Values(append(slices.Clone(before), "k8s:pod-label:tier:"+tier)))
 		if diff := cmp.Diff(want, w.sameSelectors(t, pid)); diff != "" {
 			t.Errorf("selectors with tier %s (-want +got):\n%s", tier, diff)
 		}
 	}
-}
-
-// answersOf are the answers that the container got so far.
-func (w *world) answersOf(t *testing.T, pod *corev1.Pod, container string) []answer {
-	t.Helper()
-	lines, err := w.Node.Output(pod, container)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := readAnswers(lines)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
 }
 
 // containerPID is the first process of the pod's container of that index.

@@ -39,18 +39,8 @@ func (w *world) served(t *testing.T, namespace, name string) (pod *corev1.Pod, i
 func (w *world) stillServed(t *testing.T, pod *corev1.Pod, id string, begin, end time.Time, of ...string) {
 	t.Helper()
 	name := pod.Spec.Containers[0].Name
-	for _, socket := range of {
-		w.awaitAnswer(t, pod, name, socket, func(a answer) bool { return a.Asked.After(end) })
-	}
-	lines, err := w.Node.Output(pod, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := readAnswers(lines)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
+	w.awaitEach(t, pod, name, func(a answer) bool { return a.Asked.After(end) }, of...)
+	for _, a := range w.answersOf(t, pod, name) {
 		if a.Asked.After(begin) && a.ID != id {
 			t.Errorf("asked %.1f s after it began: %+v", a.Asked.Sub(begin).Seconds(), a)
 		}
@@ -73,24 +63,6 @@ func TestATokenThatRotates(t *testing.T) {
 	w.awaitStatus(t, old, http.StatusUnauthorized)
 	w.awaitStatus(t, w.token(t), http.StatusOK)
 	w.stillServed(t, pod, id, begin, time.Now(), hostSocket)
-}
-
-func TestAKubeletThatRestarts(t *testing.T) {
-	w := inWorld(t)
-	pod, id := w.served(t, "restart", "steady")
-	before := w.records(t)
-	begin := time.Now()
-	if err := w.Node.StopKubelet(); err != nil {
-		t.Fatal(err)
-	}
-	stopped := time.Now()
-	w.awaitLog(t, len(before), "connection refused")
-	if err := w.Node.StartKubelet(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("the kubelet was away for %.1f s", time.Since(stopped).Seconds())
-	w.stillServed(t, pod, id, begin, time.Now(), sockets...)
-	w.sameSelectors(t, w.pidOf(t, processName("restart", "steady", "steady")))
 }
 
 func TestAnAPIServerOutage(t *testing.T) {

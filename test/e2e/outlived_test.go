@@ -56,9 +56,7 @@ func TestATerminatingPodKeepsItsIdentity(t *testing.T) {
 		return nil
 	})
 	deleted := time.Now()
-	for _, socket := range sockets {
-		w.awaitAnswer(t, pod, name, socket, func(a answer) bool { return a.Asked.After(deleted) && a.ID == id })
-	}
+	w.awaitEach(t, pod, name, func(a answer) bool { return a.Asked.After(deleted) && a.ID == id }, sockets...)
 	if diff := cmp.Diff(before, w.sameSelectors(t, pid)); diff != "" {
 		t.Errorf("selectors (-before it was deleted +while it ends):\n%s", diff)
 	}
@@ -104,7 +102,7 @@ func TestAForceDeletedPodsProcessIsNobody(t *testing.T) {
 	// What was read of the kubelet is good for half a second.
 	forgotten := time.Now().Add(time.Second)
 	w.awaitAnswers(t, p, func(a answer) bool { return a.Asked.After(forgotten) && a.Code == "Unavailable" }, sockets...)
-	wantNoID(t, p, forgotten)
+	p.wantNoID(t, forgotten, sockets...)
 	w.awaitLogged(t, failedCall(pid, "no selectors found after max poll attempts"), append(withPodseal, builtIn)...)
 	w.awaitLogged(t, failedPod(string(pod.UID), "no selectors found after max poll attempts"), withPodseal...)
 
@@ -159,14 +157,12 @@ func TestAProcessOfAnEarlierContainerIsNobody(t *testing.T) {
 	})
 	restarted := time.Now().Add(time.Second)
 	w.awaitAnswers(t, p, func(a answer) bool { return a.Asked.After(restarted) && a.Code == "Unavailable" }, sockets...)
-	wantNoID(t, p, restarted)
+	p.wantNoID(t, restarted, sockets...)
 	w.awaitLogged(t, failedCall(p.pid, "no selectors found after max poll attempts"), builtIn)
 	// podseal need not wait: this container can't come any more.
 	w.awaitLogged(t, failedCall(p.pid, `container "again" of pod "restarted/again" was started again since`), withPodseal...)
 	// The new container is what the old one was.
-	for _, socket := range sockets {
-		w.awaitAnswer(t, pod, name, socket, func(a answer) bool { return a.Asked.After(restarted) && a.ID == id })
-	}
+	w.awaitEach(t, pod, name, func(a answer) bool { return a.Asked.After(restarted) && a.ID == id }, sockets...)
 	after := w.sameSelectors(t, w.pidOf(t, processName(ns, name, name)))
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("selectors (-before the restart +after it):\n%s", diff)
@@ -200,14 +196,8 @@ func TestAProcessThatHasEndedIsNobody(t *testing.T) {
 			}
 			w.awaitID(t, pod, how, id, builtInSocket)
 			known := time.Now()
-			for _, socket := range podsealSockets {
-				w.awaitAnswer(t, pod, how, socket, func(a answer) bool {
-					if a.ID != "" {
-						t.Errorf("%s got %s from %s", how, a.ID, socket)
-					}
-					return a.Asked.After(known) && a.Code == "Unavailable"
-				})
-			}
+			w.awaitEach(t, pod, how, func(a answer) bool { return a.Asked.After(known) && a.Code == "Unavailable" }, podsealSockets...)
+			wantNoID(t, how, w.answersOf(t, pod, how), time.Time{}, podsealSockets...)
 			w.awaitLogged(t, failedCall(pid, "has ended (state Z)"), withPodseal...)
 		})
 	}
@@ -231,24 +221,6 @@ func answersTo(t *testing.T, pod *corev1.Pod) string {
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "answers", MountPath: "/answers"})
 	c.Args = append([]string{"-to", "/answers/answers", "-stay"}, c.Args...)
 	return filepath.Join(dir, "answers")
-}
-
-// wantNoID finds that no agent gave the process an ID that was asked after a time.
-func wantNoID(t *testing.T, p process, after time.Time) {
-	t.Helper()
-	text, err := os.ReadFile(p.output)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answers, err := readAnswers(strings.Split(strings.TrimSpace(string(text)), "\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range answers {
-		if a.ID != "" && a.Asked.After(after) {
-			t.Errorf("process %d got %s from %s", p.pid, a.ID, a.Socket)
-		}
-	}
 }
 
 // failedCall is the agent's line about its failed attestor and a process.

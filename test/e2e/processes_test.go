@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,23 +54,39 @@ func (w *world) start(t *testing.T, uid uint32, argv ...string) process {
 	return process{cmd.Process.Pid, output.Name()}
 }
 
+// answers are those that the process got so far.
+func (p process) answers() ([]answer, error) {
+	text, err := os.ReadFile(p.output)
+	if err != nil {
+		return nil, err
+	}
+	complete := text[:bytes.LastIndexByte(text, '\n')+1]
+	return readAnswers(slices.Collect(strings.Lines(string(complete))))
+}
+
+// wantNoID finds that none of these agents gave the process an ID that was asked for
+// after a time.
+func (p process) wantNoID(t *testing.T, after time.Time, of ...string) {
+	t.Helper()
+	answers, err := p.answers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNoID(t, fmt.Sprint("process ", p.pid), answers, after, of...)
+}
+
 // awaitAnswers waits until the process had such an answer from each of these
 // agents since it began.
 func (w *world) awaitAnswers(t *testing.T, p process, accept func(answer) bool, of ...string) {
 	t.Helper()
 	w.await(t, func(context.Context) error {
-		text, err := os.ReadFile(p.output)
+		answers, err := p.answers()
 		if err != nil {
-			return err
-		}
-		complete := text[:strings.LastIndexByte(string(text), '\n')+1]
-		answers, err := readAnswers(strings.Split(strings.TrimSuffix(string(complete), "\n"), "\n"))
-		if err != nil && len(complete) > 0 {
 			return err
 		}
 		for _, socket := range of {
 			if !slices.ContainsFunc(answers, func(a answer) bool { return a.Socket == socket && accept(a) }) {
-				return fmt.Errorf("process %d: no such answer of %s in\n%s", p.pid, socket, complete)
+				return fmt.Errorf("process %d: no such answer of %s among %+v", p.pid, socket, answers)
 			}
 		}
 		return nil
@@ -82,19 +99,7 @@ func (w *world) wantNobody(t *testing.T, p process, workload int) {
 	t.Helper()
 	settled := time.Now()
 	w.awaitAnswers(t, p, func(a answer) bool { return a.Asked.After(settled) && a.Code == "PermissionDenied" }, podsealSockets...)
-	text, err := os.ReadFile(p.output)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answers, err := readAnswers(strings.Split(strings.TrimSpace(string(text)), "\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range answers {
-		if a.ID != "" && slices.Contains(podsealSockets, a.Socket) {
-			t.Errorf("process %d got %s from %s", workload, a.ID, a.Socket)
-		}
-	}
+	p.wantNoID(t, time.Time{}, podsealSockets...)
 	w.wantSelectors(t, workload, []string{})
 }
 

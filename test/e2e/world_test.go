@@ -26,7 +26,7 @@ import (
 // limit is for each step that waits; each takes seconds.
 const limit = 3 * time.Minute
 
-// world is the cluster with the four agents that every workload asks.
+// world is the cluster with the four agents that every workload asks, and a fifth.
 type world struct {
 	*stack.Stack
 	// podseal is the example's DaemonSet.
@@ -37,6 +37,9 @@ type world struct {
 	// it on cgroup v2, and with the kubelet's Pods API in place of its port. Its pod
 	// has a workload too.
 	private *stack.Agent
+	// both is podseal with the kubelet's Pods API while it answers, and its port
+	// otherwise. Only where that matters it is asked.
+	both *stack.Agent
 	// host is podseal beside the cluster, as a service of the node. Its
 	// configuration can be replaced, and so can its token.
 	host *spirestack.Agent
@@ -52,10 +55,11 @@ const (
 	podsealSocket = stack.SocketsDir + "/sockets/agent.sock"
 	builtInSocket = stack.SocketsDir + "/built-in/agent.sock"
 	privateSocket = stack.SocketsDir + "/private/agent.sock"
+	bothSocket    = stack.SocketsDir + "/both/agent.sock"
 	hostSocket    = stack.SocketsDir + "/host/agent.sock"
 )
 
-// sockets are those that workloads ask.
+// sockets are those that every workload asks.
 var sockets = []string{podsealSocket, builtInSocket, privateSocket, hostSocket}
 
 const (
@@ -66,7 +70,7 @@ const (
 
 func newWorld(ctx context.Context) (w *world, err error) {
 	w = new(world)
-	if w.Stack, err = stack.Start(ctx, os.Stderr, "built-in", "private"); err != nil {
+	if w.Stack, err = stack.Start(ctx, os.Stderr, "built-in", "private", "both"); err != nil {
 		return w, err
 	}
 	// Its content is not that of an image that is pulled, which would have the
@@ -93,7 +97,7 @@ func (w *world) installAgents(ctx context.Context) (err error) {
 	if err := w.rotateToken(ctx, "first"); err != nil {
 		return err
 	}
-	var errs [3]error
+	var errs [4]error
 	var all sync.WaitGroup
 	all.Go(func() {
 		w.builtIn, errs[0] = w.InstallVariant(ctx, stack.Variant{
@@ -112,7 +116,15 @@ func (w *world) installAgents(ctx context.Context) (err error) {
 			Pod:  func(p *corev1.PodSpec) { inCgroupNamespace(p); mountPodsAPI(p, w.Node.PodsAPI()) },
 		})
 	})
-	all.Go(func() { errs[2] = w.startHostAgent(ctx) })
+	all.Go(func() {
+		w.both, errs[2] = w.InstallVariant(ctx, stack.Variant{
+			Name: "both",
+			Port: 9985,
+			Conf: map[string]string{`node_name_env = "MY_NODE_NAME"`: `node_name_env = "MY_NODE_NAME"` + "\n" + `pod_source = "auto"`},
+			Pod:  func(p *corev1.PodSpec) { mountPodsAPI(p, w.Node.PodsAPI()) },
+		})
+	})
+	all.Go(func() { errs[3] = w.startHostAgent(ctx) })
 	all.Wait()
 	return errors.Join(errs[:]...)
 }
@@ -209,7 +221,7 @@ func (w *world) keepLogs(dir string) error {
 		path := filepath.Join(dir, name+".log")
 		errs = append(errs, err, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, log, 0o600))
 	}
-	for _, a := range []*stack.Agent{w.podseal, w.builtIn, w.private} {
+	for _, a := range []*stack.Agent{w.podseal, w.builtIn, w.private, w.both} {
 		if a != nil {
 			log, err := a.Log()
 			keep(a.Name, log, err)

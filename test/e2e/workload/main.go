@@ -35,6 +35,7 @@ type answer struct {
 var (
 	once  = flag.Bool("once", false, "end when each socket gave an SVID once")
 	tries = flag.Int("tries", 0, "end when each socket gave so many answers; 0 is never")
+	every = flag.Duration("every", time.Second, "the pause after an answer")
 	stay  = flag.Bool("stay", false, "go on after SIGTERM")
 	to    = flag.String("to", "", "a new file for the answers; default: standard output")
 	// What a test finds the process by, as everybody may read a command line.
@@ -102,7 +103,7 @@ func askAll(ctx context.Context, socket string, fetch fetch, out *output) {
 			return
 		}
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(*every):
 		case <-ctx.Done():
 		}
 	}
