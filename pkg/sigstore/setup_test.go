@@ -1,6 +1,7 @@
 package sigstore_test
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"testing"
@@ -139,4 +140,17 @@ func der(t testing.TB, text []byte) []byte {
 		t.Fatal("no PEM")
 	}
 	return block.Bytes
+}
+
+func certificatePEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// quote is a value in JSON.
+func quote(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
