@@ -27,6 +27,8 @@ const (
 type listing struct {
 	taken    time.Time
 	sequence uint64
+	// since is since when the kubelet that is asked is there.
+	since time.Time
 	// aboard are the flights that it may answer.
 	aboard []*flight
 
@@ -156,8 +158,9 @@ func (c *Client) get(f *flight) {
 	c.mu.Unlock()
 
 	var r *record
+	var since time.Time
 	err := guard.Do(func() (err error) {
-		r, err = c.call(f.entry)
+		r, since, err = c.call(f.entry)
 		return err
 	})
 	<-c.slots
@@ -172,8 +175,8 @@ func (c *Client) get(f *flight) {
 	defer c.mu.Unlock()
 	c.noted(explained)
 	if err == nil {
-		c.confirm(f.entry, r, taken, sequence)
-		f.index = indexOf(f.entry.uid, r, taken)
+		c.confirm(f.entry, r, taken, since, sequence)
+		f.index = indexOf(f.entry.uid, r, taken, since)
 		if f.entry.taken.Equal(taken) {
 			f.entry.index = f.index
 		}
@@ -185,18 +188,18 @@ func (c *Client) get(f *flight) {
 	c.rest()
 }
 
-// call asks about one pod. The record is nil where there is none.
-func (c *Client) call(e *entry) (*record, error) {
+// call asks about one pod. The record is nil where there is none; since is since
+// when the kubelet that was asked is there.
+func (c *Client) call(e *entry) (r *record, since time.Time, err error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), requestTimeout, errTimeout)
 	defer cancel()
 	s, err := c.link.session(ctx)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
-	var r *record
 	_, err = s.getPod(ctx, e.uid, func(b []byte) { r = c.read(e, b) })
 	c.dropAfter(s, err)
-	return r, err
+	return r, s.since, err
 }
 
 // read makes the record of a pod's description that was asked for.
@@ -292,7 +295,7 @@ func (c *Client) finish(l *listing) {
 	c.listing = nil
 	c.noted(explained)
 	index := l.builder.Index()
-	index.Watched = true
+	index.Watched, index.Since = true, l.since
 	if err == nil {
 		c.take(l, index)
 	}
@@ -303,7 +306,7 @@ func (c *Client) finish(l *listing) {
 		case f.entry == c.all, c.down != nil:
 			c.fail(f, explained)
 		case err == nil && l.records[f.entry.uid] != nil:
-			f.index = indexOf(f.entry.uid, l.records[f.entry.uid], l.taken)
+			f.index = indexOf(f.entry.uid, l.records[f.entry.uid], l.taken, l.since)
 		default:
 			// That a pod is not in a list, or that there is no list, says
 			// nothing about the pod.
@@ -323,13 +326,13 @@ func (c *Client) finish(l *listing) {
 
 // take makes what a list says what is known. Only with mu.
 func (c *Client) take(l *listing, index *pod.Index) {
-	c.all.taken, c.all.sequence, c.all.index = l.taken, l.sequence, index
+	c.all.taken, c.all.since, c.all.sequence, c.all.index = l.taken, l.since, l.sequence, index
 	for uid, r := range l.records {
 		if p, _ := index.ByUID(uid); p == nil && r.fault == nil {
 			r = &record{uid: uid, fault: errTwice, size: 1 << 10}
 			l.records[uid] = r
 		}
-		c.confirm(c.entryOf(uid), r, l.taken, l.sequence)
+		c.confirm(c.entryOf(uid), r, l.taken, l.since, l.sequence)
 	}
 	for uid, e := range c.entries {
 		if e.idle() && l.records[uid] == nil && e.taken.Before(l.taken) {
@@ -345,6 +348,7 @@ func (c *Client) listAll(l *listing) error {
 	if err != nil {
 		return err
 	}
+	l.since = s.since
 	err = c.fetch(ctx, s, l)
 	c.dropAfter(s, err)
 	return err

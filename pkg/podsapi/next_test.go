@@ -3,6 +3,7 @@ package podsapi_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/podsapi/podsapitest"
+	"github.com/podseal/podseal/pkg/unixpeer"
 )
 
 func TestAnAnswerIsUsedForItsTimeToLiveAndConfirmedAfterIt(t *testing.T) {
@@ -394,4 +396,23 @@ func TestWhoWaitsForAContainerOfAnyPodHearsOfChangesSoon(t *testing.T) {
 			t.Errorf("%d lists in 10 s", lists)
 		}
 	})
+}
+
+// Who believes less what a kubelet says just after its start has to know when that
+// was. Here it is this process that listens.
+func TestAnAnswerSaysSinceWhenTheKubeletIsThere(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, podsapitest.Options{})
+	n.AddPod(kubelettest.Pod{Namespace: "ns", Name: "a", UID: "a"}.Build())
+	c := n.client(t)
+	want := unixpeer.Peer{PID: int32(os.Getpid())}.Started() // #nosec G115 -- an ID
+	for _, uid := range []string{"a", "", "a", "missing"} {
+		index, err := c.Next(t.Context(), uid, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off := index.Since.Sub(want).Abs(); off > time.Second {
+			t.Errorf("%q: since %v, want %v", uid, index.Since, want)
+		}
+	}
 }

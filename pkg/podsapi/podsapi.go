@@ -162,9 +162,11 @@ type entry struct {
 	// uid is empty for the list of all pods.
 	uid string
 	// taken is when the last answer was asked for, zero when there is none;
-	// sequence is the client's at that moment.
+	// sequence is the client's at that moment. since is since when the kubelet that
+	// gave it is there.
 	taken    time.Time
 	sequence uint64
+	since    time.Time
 	// record is the answer's, nil where there is no such pod; index is the
 	// answer, nil until somebody wants it.
 	record *record
@@ -214,12 +216,12 @@ func (c *Client) entryOf(uid string) *entry {
 
 // confirm makes an answer the entry's, unless it has a later one: lists and
 // calls pass each other. Only with mu.
-func (c *Client) confirm(e *entry, r *record, taken time.Time, sequence uint64) {
+func (c *Client) confirm(e *entry, r *record, taken, since time.Time, sequence uint64) {
 	if !taken.After(e.taken) {
 		return
 	}
 	c.kept += r.bytes() - e.record.bytes()
-	e.record, e.index, e.taken, e.sequence = r, nil, taken, sequence
+	e.record, e.index, e.taken, e.since, e.sequence = r, nil, taken, since, sequence
 }
 
 // bytes is the record's size; a pod that is not there has none.
@@ -261,13 +263,13 @@ func (c *Client) collect() {
 // answer is the index of the entry's answer. Only with mu.
 func (e *entry) answer() *pod.Index {
 	if e.index == nil {
-		e.index = indexOf(e.uid, e.record, e.taken)
+		e.index = indexOf(e.uid, e.record, e.taken, e.since)
 	}
 	return e.index
 }
 
 // indexOf is an index of one pod, or of none where r is nil.
-func indexOf(uid string, r *record, taken time.Time) *pod.Index {
+func indexOf(uid string, r *record, taken, since time.Time) *pod.Index {
 	b := pod.NewBuilder(taken, 1)
 	switch {
 	case r == nil:
@@ -277,6 +279,6 @@ func indexOf(uid string, r *record, taken time.Time) *pod.Index {
 		b.Add(r.pod)
 	}
 	index := b.Index()
-	index.Watched = true
+	index.Watched, index.Since = true, since
 	return index
 }

@@ -49,6 +49,9 @@ type session struct {
 	grpc *grpc.ClientConn
 	raw  net.Conn
 	peer Peer
+	// since is since when the listener's process is there, zero where that is not
+	// known.
+	since time.Time
 }
 
 func newLink(cfg Config, inPod InPod) *link {
@@ -112,6 +115,7 @@ func (l *link) connect(ctx context.Context) (*session, error) {
 		_ = raw.Close() // nothing was sent
 		return nil, err
 	}
+	s.since = s.peer.Started()
 	s.grpc, err = unixpeer.NewClient(raw, grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
 		return nil, err
