@@ -58,11 +58,16 @@ func parseRoot(data []byte) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, authority := range t.TimestampingAuthorities() {
+		if a, ok := authority.(*root.SigstoreTimestampingAuthority); ok && a.Root == nil {
+			return nil, fmt.Errorf("the timestamp authority %.200q has no CA", a.URI)
+		}
+	}
 	return &Root{trusted: t, digest: image.Of(data)}, nil
 }
 
-// checkRoot checks what sigstore-go leaves: two logs with one ID of which the last
-// would count, and authorities that could never vouch for anything.
+// checkRoot checks what sigstore-go leaves: bounds, and two logs with one ID, of
+// which the last would count.
 func checkRoot(p *prototrustroot.TrustedRoot) error {
 	for _, n := range []int{len(p.GetTlogs()), len(p.GetCtlogs()), len(p.GetCertificateAuthorities()), len(p.GetTimestampAuthorities())} {
 		if n > maxRootEntries {
