@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/podseal/podseal/pkg/image"
@@ -34,6 +35,11 @@ type Images struct {
 
 // Wanted is whether anything is asked of images at all.
 func (i *Images) Wanted() bool { return i.Sigstore != nil || len(i.Policies) > 0 }
+
+// Names is whether there is a block for the registry, by its canonical name.
+func (i *Images) Names(registry string) bool {
+	return slices.ContainsFunc(i.Registries, func(r Registry) bool { return r.Host == registry })
+}
 
 // StatusSource is a value of image_status_source.
 type StatusSource string
