@@ -25,7 +25,7 @@ func (r *round) idle(ctx context.Context, subjects [sides]*subject) error {
 	var cpu, kubeletCPU [sides]time.Duration
 	for i := range idleCalls {
 		for _, s := range r.order {
-			d, emptyCPU, err := withOwnCPU(func() (time.Duration, error) { return subjects[s].attest(ctx, r.node.onHost, nil) })
+			d, emptyCPU, err := withOwnCPU(func() (time.Duration, error) { return subjects[s].attest(ctx, r.node.onHost[0], nil) })
 			if err != nil {
 				return err
 			}

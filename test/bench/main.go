@@ -161,7 +161,7 @@ func run(ctx context.Context, o options) (err error) {
 	// The stand-in kubelet makes garbage with every list, and shares the processors
 	// with who asks it. It is collected in the pauses, see quiet.
 	debug.SetGCPercent(400)
-	progress("making %d processes in cgroups of their own", callers+1)
+	progress("making %d processes in cgroups of their own", 2*callers)
 	n, err := newNode()
 	if err != nil {
 		return err

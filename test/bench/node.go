@@ -30,7 +30,9 @@ type node struct {
 	tree    *cgrouptree.Tree
 	home    []string     // the cgroups that this process came from
 	callers [callers]int // process IDs
-	onHost  int          // of a process in no pod
+	// onHost are those of as many processes in no pod. One that is asked about
+	// again and again would cost the kernel less than a hundred in turn.
+	onHost [callers]int
 	end     []func()
 }
 
@@ -56,8 +58,12 @@ func newNode() (_ *node, err error) {
 			return nil, err
 		}
 	}
-	n.onHost, err = n.start("/system.slice/crond.service", exec.Command("/proc/self/exe", roleWait))
-	return n, err
+	for i := range n.onHost {
+		if n.onHost[i], err = n.start(fmt.Sprintf("/system.slice/job-%d.service", i), exec.Command("/proc/self/exe", roleWait)); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
 }
 
 // add moves a process into a cgroup below the node's root, which is made.

@@ -151,7 +151,7 @@ func (r *round) burst(ctx context.Context, s int, subject *subject) error {
 	return nil
 }
 
-// load is calls one after another: of processes in pods, and of one in no pod,
+// load is calls one after another: of processes in pods, and of ones in no pod,
 // which is the floor. The two take turns, a hundred calls each, so that whatever
 // else the machine does meets both. The memory is what is resident when they end.
 func (r *round) load(ctx context.Context, s int, subject *subject) error {
@@ -161,8 +161,8 @@ func (r *round) load(ctx context.Context, s int, subject *subject) error {
 	requests := r.kubelet.requests(s)
 	var loaded, empty timed
 	for turn := range calls / turnCalls {
-		if err := empty.repeat(subject, func(int) (time.Duration, error) {
-			return subject.attest(ctx, r.node.onHost, nil)
+		if err := empty.repeat(subject, func(i int) (time.Duration, error) {
+			return subject.attest(ctx, r.node.onHost[i], nil)
 		}); err != nil {
 			return err
 		}
