@@ -234,7 +234,7 @@ func TestATimestampOfAnEnvelopeIsOverAllOfIt(t *testing.T) {
 		p.Timestamps = [][]byte{w.TSA.Timestamp([]byte("something else"), sigstoretest.Time)}
 	}
 	_, err = w.attest(t, a, other)
-	refused(t, err, sigstore.ReasonTime)
+	refused(t, err, sigstore.ReasonCertificate) // it has expired
 }
 
 // The first candidate that is signed counts, and there may be none that is known.

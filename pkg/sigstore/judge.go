@@ -234,7 +234,7 @@ func (a *Authority) checkSigner(m *material, trust trusted, v *verified, now tim
 	case keys:
 		for _, t := range times {
 			if t.Before(a.from) || !a.until.IsZero() && t.After(a.until) {
-				return refuse(ReasonTime, "the key was not valid at %s", t.UTC().Format(time.RFC3339))
+				return refuse(ReasonTime, "the key was not valid %s", v.at(t))
 			}
 		}
 		return nil
@@ -242,6 +242,15 @@ func (a *Authority) checkSigner(m *material, trust trusted, v *verified, now tim
 		return a.checkKeyless(m.leaf, trust, v, times)
 	}
 	return a.checkPKI(m, v, times)
+}
+
+// at says for people when something was judged.
+func (v *verified) at(t time.Time) string {
+	text := "at " + t.UTC().Format(time.RFC3339)
+	if len(v.times) == 0 {
+		text += " (now, for no log or timestamp authority of the trust root says when it was signed)"
+	}
+	return text
 }
 
 func (a *Authority) checkKeyless(leaf *x509.Certificate, trust trusted, v *verified, times []time.Time) error {
@@ -257,7 +266,7 @@ func (a *Authority) checkKeyless(leaf *x509.Certificate, trust trusted, v *verif
 	var chains [][]*x509.Certificate
 	for _, t := range times {
 		if chains, err = verify.VerifyLeafCertificate(t, leaf, trust); err != nil {
-			return refuse(ReasonCertificate, "it does not chain to a CA of the trust root at %s: %w", t.UTC().Format(time.RFC3339), err)
+			return refuse(ReasonCertificate, "it does not chain to a CA of the trust root %s: %w", v.at(t), err)
 		}
 	}
 	if !a.ignoreSCT {
@@ -291,7 +300,7 @@ func (a *Authority) checkPKI(m *material, v *verified, times []time.Time) error 
 			Roots: roots, Intermediates: intermediates, CurrentTime: t, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 		})
 		if err != nil {
-			return refuse(ReasonCertificate, "it does not chain to the authority's CA at %s: %w", t.UTC().Format(time.RFC3339), err)
+			return refuse(ReasonCertificate, "it does not chain to the authority's CA %s: %w", v.at(t), err)
 		}
 	}
 	names, err := namesOf(m.leaf)
