@@ -12,6 +12,7 @@ import (
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/selector"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // Pods is where the pods of this node are known.
@@ -42,6 +43,8 @@ type Attestor struct {
 	WithoutContainer bool
 	// Ephemeral attests processes of ephemeral containers too.
 	Ephemeral bool
+	// Images verifies images where that is configured; nil where it is not.
+	Images *verify.Verifier
 
 	// Explain asks for Report.Explanation, which costs memory and time that
 	// only a person who waits has.
@@ -96,16 +99,22 @@ func (a *Attestor) attest(ctx context.Context, pid int32, r *Report) error {
 	if err != nil {
 		return err
 	}
+	r.Pod, r.Container = p, c
+
+	if a.Images != nil {
+		r.begin(StepImages)
+		if err := a.verify(ctx, arrival, r); err != nil {
+			return err
+		}
+	}
 
 	r.begin(StepCheck)
-	r.Pod, r.Container = p, c
 	if err := process.Check(); err != nil {
 		return err
 	}
 
 	r.begin(StepSelectors)
-	r.Selectors = a.selectors(p, c)
-	return nil
+	return r.render(a.selectors(p, c))
 }
 
 // selectors are those of a process in the pod's container; c is nil where that
@@ -122,8 +131,9 @@ func (a *Attestor) selectors(p *pod.Pod, c *pod.Container) []string {
 type PodRef struct{ Namespace, Name, UID string }
 
 // AttestPod returns the selectors of a pod of this node, without those of any
-// container. It waits for nothing to appear. Its errors are those of the pod
-// source and *PodNotFoundError.
+// container and of no signature. Where an image policy applies it must hold for
+// every image of the pod. It waits for nothing to appear. Its errors are those of
+// the pod source, *PodNotFoundError and those of Images.
 func (a *Attestor) AttestPod(ctx context.Context, ref PodRef) (*Report, error) {
 	r := a.newReport()
 	err := a.attestPod(ctx, ref, r)
@@ -132,6 +142,7 @@ func (a *Attestor) AttestPod(ctx context.Context, ref PodRef) (*Report, error) {
 }
 
 func (a *Attestor) attestPod(ctx context.Context, ref PodRef, r *Report) error {
+	arrival := time.Now()
 	r.begin(StepPod)
 	// Only the whole list tells that a name is nobody's.
 	uid := ""
@@ -146,15 +157,21 @@ func (a *Attestor) attestPod(ctx context.Context, ref PodRef, r *Report) error {
 	if err != nil {
 		return err
 	}
+	r.Pod = p
+	if a.Images != nil {
+		r.begin(StepImages)
+		if err := a.verify(ctx, arrival, r); err != nil {
+			return err
+		}
+	}
 	r.begin(StepSelectors)
-	r.Pod, r.Selectors = p, selector.Pod(p)
-	return nil
+	return r.render(selector.Pod(p))
 }
 
 // next is an index that was taken after newerThan, within the time that an
 // attestation has.
 func (a *Attestor) next(ctx context.Context, uid string, newerThan time.Time) (*pod.Index, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, a.Timeout, errTimeout)
+	ctx, cancel := withLateTimeout(ctx, a.Timeout)
 	defer cancel()
 	index, err := a.Pods.Next(ctx, uid, newerThan)
 	if err != nil {

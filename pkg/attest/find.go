@@ -14,7 +14,7 @@ import (
 // more, the attempts are used up or the time is over. The container is nil where
 // it is unknown and need not be known.
 func (a *Attestor) find(ctx context.Context, t target, arrival time.Time, explain *Explanation) (*pod.Pod, *pod.Container, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, a.Timeout, errTimeout)
+	ctx, cancel := withLateTimeout(ctx, a.Timeout)
 	defer cancel()
 
 	var newerThan time.Time
@@ -100,7 +100,7 @@ func (a *Attestor) match(index *pod.Index, t target, arrival time.Time) (*pod.Po
 	if err := ended(p); err != nil {
 		return nil, nil, err
 	}
-	if a.WithoutContainer && !index.Taken.Before(arrival) && !awaitsEphemeral(p) {
+	if a.WithoutContainer && !index.Taken.Before(arrival) && !awaitsEphemeral(p) && (a.Images == nil || !a.Images.Concerns(p)) {
 		return p, nil, nil
 	}
 	return nil, nil, absent("pod %q is listed but not its container %s", p.Namespace+"/"+p.Name, t.containerID)

@@ -28,8 +28,9 @@ type Workload struct {
 	// Pod and Container are nil for a pod that could not be read.
 	Pod       *pod.Pod
 	Container *pod.Container
-	// Selectors are what Attest gives to a process in it. The slice is shared
-	// and must not be changed.
+	// Selectors are what Attest gives to a process in it, without those of its
+	// image: no image is verified for a list. The slice is shared and must not be
+	// changed.
 	Selectors []string
 	// Err is why there are none: what Attest answers to a process in it,
 	// ErrNotStarted where there can't be any yet, or the fault of the pod.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // Report is an attestation as far as it got.
@@ -22,10 +23,13 @@ type Report struct {
 	// Ignored are cgroup paths that look like a pod's but prove nothing; see
 	// container.Process.Ignored.
 	Ignored []string
-	// Pod is the pod, nil before StepCheck. Container is nil where it is not
+	// Pod is the pod, nil before it is found. Container is nil where it is not
 	// known.
 	Pod       *pod.Pod
 	Container *pod.Container
+	// Images is what was found out about images; nil before StepImages and where no
+	// images are verified.
+	Images *verify.Result
 	// Selectors are the selector values, sorted; none without a pod. The slice
 	// is shared and must not be changed.
 	Selectors []string
@@ -33,7 +37,7 @@ type Report struct {
 	Explanation *Explanation
 
 	begun time.Time // when Step was begun
-	steps [6]StepReport
+	steps [7]StepReport
 }
 
 // Step is a step of an attestation.
@@ -45,6 +49,7 @@ const (
 	StepContainer Step = "container" // read its cgroups
 	StepAdmission Step = "admission" // count the call
 	StepPod       Step = "pod"       // find the pod and the container's status
+	StepImages    Step = "images"    // verify the image; only where that is configured
 	StepCheck     Step = "check"     // the process is still the same
 	StepSelectors Step = "selectors" // render
 )

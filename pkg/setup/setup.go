@@ -35,13 +35,17 @@ func NewProcess(log *slog.Logger) *Process {
 type Parts struct {
 	Config   *config.Config
 	Attestor *attest.Attestor
+	// Warnings are about what was found in files, in sentences. Those about the text
+	// of the configuration come with that.
+	Warnings []string
 
 	sources
+	images images
 }
 
 // Build makes the parts of a configuration. Where previous has the same settings
-// of a pod source that source, with connections and cached answers, is used
-// again. Build reads files and connects to nothing. An error leaves previous as
+// of a pod source, the registries or the runtime that part, with connections and
+// cached answers, is used again. Build reads files and connects to nothing. An error leaves previous as
 // it was.
 func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
 	locator, err := p.Locator(cfg)
@@ -64,6 +68,11 @@ func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
 		return nil, err
 	}
 	parts.Attestor.Pods = parts.pods
+	if parts.images, err = p.images(cfg, locator, parts.sources, previous); err != nil {
+		parts.CloseUnlessIn(previous)
+		return nil, err
+	}
+	parts.Attestor.Images, parts.Warnings = parts.images.verifier, parts.images.warnings
 	return parts, nil
 }
 
@@ -105,4 +114,5 @@ func (p *Parts) CloseUnlessIn(next *Parts) {
 	if p.api != nil && p.api != kept.api {
 		p.api.Close()
 	}
+	p.images.closeUnlessIn(partsImages(next))
 }

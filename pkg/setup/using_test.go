@@ -8,7 +8,6 @@ import (
 
 	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/diagnosis"
-	"github.com/podseal/podseal/pkg/podsapi"
 	"github.com/podseal/podseal/pkg/setup"
 )
 

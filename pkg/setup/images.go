@@ -1,0 +1,242 @@
+package setup
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/podseal/podseal/pkg/config"
+	"github.com/podseal/podseal/pkg/container"
+	"github.com/podseal/podseal/pkg/cri"
+	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/policy"
+	"github.com/podseal/podseal/pkg/registry"
+	"github.com/podseal/podseal/pkg/sigstore"
+	"github.com/podseal/podseal/pkg/verify"
+)
+
+// images is what verifies images: all nil where nothing is asked of them.
+type images struct {
+	verifier *verify.Verifier
+	registry *registry.Client
+	runtime  *cri.Client
+	// warnings are about what was found in files.
+	warnings []string
+}
+
+// images makes the part that verifies images. Keys and trust roots are read anew,
+// so that a reconfiguration takes up what was changed in their files.
+func (p *Process) images(cfg *config.Config, locator *container.Locator, s sources, previous *Parts) (i images, err error) {
+	if !cfg.Images.Wanted() {
+		return images{}, nil
+	}
+	rules, warnings, err := rulesOf(&cfg.Images)
+	if err != nil {
+		return images{}, err
+	}
+	i.warnings = warnings
+	if i.registry, err = p.registry(&cfg.Images, previous); err != nil {
+		return images{}, err
+	}
+	var statuses verify.Statuses = verify.RecordStatuses{}
+	switch cfg.Images.StatusSource {
+	case config.StatusFromCRI:
+		if i.runtime, err = p.runtime(cfg, locator, previous); err != nil {
+			i.closeUnlessIn(partsImages(previous))
+			return images{}, fmt.Errorf("cri_socket: %w", err)
+		}
+		statuses = verify.RuntimeStatuses{Runtime: i.runtime}
+	case config.StatusFromPodsAPI:
+		statuses = verify.PodsAPIStatuses{Pods: s.api}
+	}
+	i.verifier, err = verify.New(rules, i.registry, statuses)
+	if err != nil {
+		i.closeUnlessIn(partsImages(previous))
+		return images{}, err
+	}
+	return i, nil
+}
+
+// Verifier makes a part that verifies what it is given, whatever runs on this node:
+// for a person who asks about an image. The warnings are those of Build. close must
+// be called.
+func (p *Process) Verifier(cfg *config.Config) (v *verify.Verifier, warnings []string, closeAll func(), err error) {
+	rules, warnings, err := rulesOf(&cfg.Images)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	client, err := p.registry(&cfg.Images, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if v, err = verify.New(rules, client, verify.RecordStatuses{}); err != nil {
+		client.Close()
+		return nil, nil, nil, err
+	}
+	return v, warnings, client.Close, nil
+}
+
+func partsImages(p *Parts) images {
+	if p == nil {
+		return images{}
+	}
+	return p.images
+}
+
+// closeUnlessIn closes what kept does not use.
+func (i images) closeUnlessIn(kept images) {
+	if i.registry != nil && i.registry != kept.registry {
+		i.registry.Close()
+	}
+	if i.runtime != nil && i.runtime != kept.runtime {
+		i.runtime.Close()
+	}
+}
+
+// registry makes the part that asks registries. It reads its files again by itself
+// when they change.
+func (p *Process) registry(cfg *config.Images, previous *Parts) (*registry.Client, error) {
+	if kept := partsImages(previous).registry; kept != nil && reflect.DeepEqual(registryConfig(&previous.Config.Images), registryConfig(cfg)) {
+		return kept, nil
+	}
+	return registry.New(registryConfig(cfg), p.log)
+}
+
+func registryConfig(cfg *config.Images) registry.Config {
+	c := registry.Config{
+		Any:              cfg.AnyRegistry,
+		DockerConfigPath: cfg.DockerConfigPath,
+		Limits: registry.Limits{
+			MaxSignatures: cfg.Limits.MaxSignatures,
+			MaxReferrers:  cfg.Limits.MaxReferrers,
+			MaxManifest:   cfg.Limits.MaxManifest,
+			MaxBundle:     cfg.Limits.MaxBundle,
+		},
+	}
+	for _, r := range cfg.Registries {
+		c.Registries = append(c.Registries, registry.Registry{
+			Host:             r.Host,
+			CAPath:           r.CAPath,
+			Mirror:           r.Mirror,
+			Insecure:         r.Insecure,
+			Username:         r.Username,
+			Password:         string(r.Password),
+			PasswordPath:     r.PasswordPath,
+			DockerConfigPath: r.DockerConfigPath,
+			Repositories:     r.Repositories,
+			TokenHosts:       r.TokenHosts,
+			ProxyURL:         string(r.ProxyURL),
+		})
+	}
+	return c
+}
+
+// runtime makes the part that asks the container runtime.
+func (p *Process) runtime(cfg *config.Config, locator *container.Locator, previous *Parts) (*cri.Client, error) {
+	// Who may listen on the socket depends on where pods are.
+	if kept := partsImages(previous).runtime; kept != nil && previous.Config.Images.CRISocket == cfg.Images.CRISocket && previous.Config.CgroupRoot == cfg.CgroupRoot {
+		return kept, nil
+	}
+	return cri.New(cri.Config{Socket: cfg.Images.CRISocket}, inPod(locator))
+}
+
+// rulesOf makes the rules of the configuration: its policies with those who judge
+// for them, whose keys and trust roots are read here.
+func rulesOf(cfg *config.Images) (verify.Config, []string, error) {
+	t := &trust{files: cfg.TrustRoots, roots: map[string]*sigstore.Root{}}
+	rules := verify.Config{Judges: map[verify.AuthorityName]verify.Judge{}, Budget: cfg.Limits.Budget, Platform: image.NodePlatform()}
+	// All are read, so that a mistake in one that nothing uses yet is not found at
+	// night.
+	for _, r := range cfg.TrustRoots {
+		if _, err := t.root(r.Name); err != nil {
+			return verify.Config{}, nil, err
+		}
+	}
+	if cfg.Sigstore != nil {
+		block, err := t.block(cfg.Sigstore)
+		if err != nil {
+			return verify.Config{}, nil, err
+		}
+		rules.Block = block
+	}
+	var policies []*policy.Policy
+	for _, p := range cfg.Policies {
+		match, err := policy.NewMatch(p.Match.Namespaces, p.Match.ServiceAccounts, p.Match.Images)
+		if err != nil {
+			return verify.Config{}, nil, fmt.Errorf("image_policy[%s].match.%w", p.Name, err)
+		}
+		made := &policy.Policy{Name: p.Name, Match: match, Mode: policy.Fail}
+		for _, a := range p.Authorities {
+			made.Authorities = append(made.Authorities, policy.Authority{Name: a.Name, Static: policy.Static(a.Static)})
+			if a.Static != "" {
+				continue
+			}
+			judge, err := t.judge(a)
+			if err != nil {
+				return verify.Config{}, nil, err
+			}
+			rules.Judges[verify.AuthorityName{Policy: p.Name, Authority: a.Name}] = judge
+		}
+		policies = append(policies, made)
+	}
+	var err error
+	rules.Policies, err = policy.NewSet(policies...)
+	return rules, t.warnings, err
+}
+
+// block makes the rules of SPIRE's block.
+func (t *trust) block(s *config.Sigstore) (*verify.Block, error) {
+	var identities []sigstore.Identity
+	for _, id := range s.Identities {
+		made, err := identityOf(id, "", nil)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Path, err)
+		}
+		identities = append(identities, made)
+	}
+	authority, err := sigstore.NewKeyless(sigstore.KeylessConfig{
+		Identities: identities, AnyIdentity: s.AnyIdentity, IgnoreLog: s.IgnoreTlog, IgnoreSCT: s.IgnoreSCT,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Path, err)
+	}
+	root, err := t.root(s.TrustRoot)
+	if err != nil {
+		return nil, err
+	}
+	block := &verify.Block{
+		Judge:              verify.Judge{Authority: authority, Root: root},
+		Skipped:            make(map[image.ID]bool, len(s.Skipped)),
+		IgnoreAttestations: s.IgnoreAttestations,
+		Older:              s.Older,
+	}
+	for _, id := range s.Skipped {
+		block.Skipped[id] = true
+	}
+	return block, nil
+}
+
+func identityOf(id config.Identity, subjectType string, claims map[string]string) (sigstore.Identity, error) {
+	issuer, err := patternOf(id.Issuer)
+	if err != nil {
+		return sigstore.Identity{}, fmt.Errorf("issuer_regexp: %w", err)
+	}
+	subject, err := patternOf(id.Subject)
+	if err != nil {
+		return sigstore.Identity{}, fmt.Errorf("subject_regexp: %w", err)
+	}
+	made := sigstore.Identity{Issuer: issuer, Subject: subject, SubjectType: sigstore.SubjectType(subjectType)}
+	for name, value := range claims {
+		if made.Claims == nil {
+			made.Claims = map[sigstore.Claim]string{}
+		}
+		made.Claims[sigstore.Claim(name)] = value
+	}
+	return made, nil
+}
+
+func patternOf(p config.Pattern) (sigstore.Pattern, error) {
+	if p.Regexp {
+		return sigstore.Regexp(p.Text)
+	}
+	return sigstore.Exact(p.Text), nil
+}
