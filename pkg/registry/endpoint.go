@@ -24,9 +24,10 @@ const (
 	// maxAtOnce is how many requests a registry is sent at once.
 	maxAtOnce = 8
 	// perSecond is how many requests a registry is sent in the long run, burst how
-	// many after a pause. An image takes about eight.
-	perSecond = 20
-	burst     = 100
+	// many after a pause. An image takes about eight, and 200 if somebody has put
+	// there as much as there may be.
+	perSecond = 50
+	burst     = 200
 )
 
 // dockerHubHost is where the registry is that images call docker.io.
@@ -134,7 +135,7 @@ func (c *Client) newEndpoint(r Registry) (*endpoint, error) {
 	var problems []error
 	wrong := func(key string, err error) {
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", key, err))
+			problems = append(problems, fmt.Errorf("registry %q: %s: %w", clip(r.Host), key, err))
 		}
 	}
 	registry, err := image.ParseRegistry(r.Host)
@@ -304,7 +305,7 @@ func (e *endpoint) way(u *url.URL, declared []string) (http.RoundTripper, error)
 	if e.block != nil && e.block.proxy != nil {
 		// The proxy resolves names. What is an address already can be looked at.
 		if a, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && !e.client.may(a) {
-			return nil, &addressError{u.Host}
+			return nil, fail(NotAllowed, "%w", &addressError{u.Host})
 		}
 	}
 	return e.abroad, nil

@@ -157,7 +157,9 @@ func (s *search) underTag(ctx context.Context, tag string) part {
 		p.problem(s, what, malformed(err))
 		return p
 	}
-	layers := slices.DeleteFunc(m.Layers, func(d image.Descriptor) bool { return formatOf(d.MediaType) == "" || formatOf(d.MediaType) == evidence.Bundle })
+	layers := slices.DeleteFunc(m.Layers, func(d image.Descriptor) bool {
+		return formatOf(d.MediaType) == "" || formatOf(d.MediaType) == evidence.Bundle
+	})
 	if n := len(layers) - s.client.limits.MaxSignatures; n > 0 {
 		p.problem(s, what, fail(Limit, "it has more than %d signatures: %d were not looked at", s.client.limits.MaxSignatures, n))
 		layers = layers[:s.client.limits.MaxSignatures]

@@ -3,6 +3,8 @@ package registry_test
 import (
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -169,7 +171,7 @@ func TestWhatAListSaysOfAnEntryDecidesNothing(t *testing.T) {
 // the artifact's.
 func TestAReferenceRegistryThatListsWrongTypes(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewTLSServer(ggcr.New(ggcr.WithReferrersSupport(true)))
+	server := httptest.NewTLSServer(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "https://")
 	with := remote.WithTransport(server.Client().Transport)

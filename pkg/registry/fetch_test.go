@@ -3,6 +3,8 @@ package registry_test
 import (
 	"bytes"
 	"crypto/x509"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -112,7 +114,7 @@ func TestARegistryThatAnswersWithSomethingElse(t *testing.T) {
 // go-containerregistry is the reference for ordinary images in ordinary registries.
 func TestTheReferenceReadsTheSame(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewTLSServer(ggcr.New(ggcr.WithReferrersSupport(true)))
+	server := httptest.NewTLSServer(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "https://")
 	c := newClient(t, registry.Config{Registries: []registry.Registry{{Host: host, CAPath: file(t, "ca.pem", certificate(server.Certificate()))}}})

@@ -15,7 +15,7 @@ func nextLink(values []string) (string, bool) {
 			if !ok {
 				break
 			}
-			parameters, after := untilComma(rest)
+			parameters, after := cut(rest, ',')
 			if isNext(parameters) {
 				return target, true
 			}
@@ -25,8 +25,8 @@ func nextLink(values []string) (string, bool) {
 	return "", false
 }
 
-// untilComma splits at the first comma that is not in a quoted string.
-func untilComma(s string) (before, after string) {
+// cut splits at the first separator that is not in a quoted string.
+func cut(s string, separator byte) (before, after string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
 		switch {
@@ -34,7 +34,7 @@ func untilComma(s string) (before, after string) {
 			i++
 		case s[i] == '"':
 			quoted = !quoted
-		case s[i] == ',' && !quoted:
+		case s[i] == separator && !quoted:
 			return s[:i], s[i+1:]
 		}
 	}
@@ -43,7 +43,9 @@ func untilComma(s string) (before, after string) {
 
 // isNext is whether one of a link's relations is "next".
 func isNext(parameters string) bool {
-	for p := range strings.SplitSeq(parameters, ";") {
+	for parameters != "" {
+		var p string
+		p, parameters = cut(parameters, ';')
 		name, value, _ := strings.Cut(p, "=")
 		if !strings.EqualFold(strings.TrimSpace(name), "rel") {
 			continue

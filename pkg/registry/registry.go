@@ -148,7 +148,7 @@ func newClient(cfg Config, log *slog.Logger, change func(*Client)) (*Client, err
 		e, err := c.newEndpoint(r)
 		switch {
 		case err != nil:
-			problems = append(problems, fmt.Errorf("registry %q: %w", clip(r.Host), err))
+			problems = append(problems, err)
 		case c.configured[e.registry] != nil:
 			problems = append(problems, fmt.Errorf("registry %q: there is another block for %s", clip(r.Host), e.registry))
 		default:

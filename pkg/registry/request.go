@@ -290,7 +290,7 @@ func explain(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fail(Unavailable, "%w (ca_path in the registry's block says whom to believe)", err)
 	}
-	if errors.Is(err, http.ErrSchemeMismatch) {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fail(Unavailable, "%w (insecure = true in the registry's block allows plain HTTP)", err)
 	}
 	return fail(Unavailable, "%w", err)

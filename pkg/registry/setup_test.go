@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -207,4 +208,8 @@ func bundled(r *sigstoretest.Registry, app image.Ref, artifactType, content stri
 	path := app.Repository.Path()
 	r.PutBlob(path, []byte(content))
 	return r.PutManifest(path, image.OCIManifest, manifestOf(app.Digest, artifactType, descriptor(bundleType, []byte(content))))
+}
+
+func withTimeout(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }
