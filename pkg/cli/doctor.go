@@ -33,7 +33,7 @@ func (c *command) doctorCommand() *cobra.Command {
 		Short: "Check what podseal stands on, and say what to do about each failure",
 		Long: `doctor looks at the configuration, the node as it is seen from here, where pods
 are known from, the way to the kubelet and what the credentials may do there, the
-clock, TMPDIR and the plugin's file. Each check has a name; what fails or weakens
+container runtime, clock, TMPDIR and the plugin's file. Each check has a name; what fails or weakens
 comes with a remedy. Run it where the agent runs. It changes nothing.
 
 The exit code is 1 when a check fails.`,
@@ -113,6 +113,16 @@ func (c *command) examine(cfg *configuration) (o doctor.Options, done func()) {
 		} else {
 			before := done
 			o.PodsAPI, done = client, func() { before(); client.Close() }
+		}
+	}
+	images := &cfg.config.Images
+	o.Settings.CRISocket, o.Settings.CRINeeded = images.CRISocket, images.Wanted() && images.StatusSource == config.StatusFromCRI
+	if images.CRISocket != "" && o.Locator != nil {
+		if client, err := process.Runtime(cfg.config, o.Locator); err != nil {
+			o.RuntimeErr = err
+		} else {
+			before := done
+			o.Runtime, done = client, func() { before(); client.Close() }
 		}
 	}
 	return o, done

@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -202,4 +203,32 @@ func TestAClosedClientAnswersAndKeepsNoConnection(t *testing.T) {
 		}
 	}
 	c.Close()
+}
+
+func TestInspectSaysWhatItMet(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, critest.CRIO)
+	c := n.client(t)
+	i, err := c.Inspect(t.Context())
+	if err != nil || !i.Exists || i.Mode&os.ModeSocket == 0 || !i.Connected || int(i.Peer.PID) != os.Getpid() || !i.Answered {
+		t.Errorf("%+v, %v", i, err)
+	}
+	n.SetFaults(critest.Faults{Err: status.Error(codes.PermissionDenied, "not you")})
+	i, err = c.Inspect(t.Context())
+	wantError(t, err, cri.Refused, cri.ReasonDenied)
+	if !i.Connected || i.Answered {
+		t.Errorf("%+v", i)
+	}
+	n.Stop()
+	i, err = c.Inspect(t.Context())
+	wantError(t, err, cri.Unavailable, cri.ReasonRefused)
+	if !i.Exists || i.Connected {
+		t.Errorf("%+v", i)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	cancel(gone)
+	if _, err := c.Inspect(ctx); !errors.Is(err, gone) {
+		t.Errorf("error %v", err)
+	}
 }

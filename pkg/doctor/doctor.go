@@ -1,9 +1,9 @@
 // Package doctor examines what podseal stands on: the configuration, the node as
 // it is seen from here, where pods are known from, the way to the kubelet and what
-// the credentials may do there, clock, temporary directory and the plugin's own
-// file. It asks through the same parts as the plugin and has no second way of its
-// own. What it finds are sentences: one that says what is wrong, with the key,
-// file, host or name, and one that says what to do.
+// the credentials may do there, the container runtime, clock, temporary directory and
+// the plugin's own file. It asks through the same parts as the plugin and has no
+// second way of its own. What it finds are sentences: one that says what is wrong,
+// with the key, file, host or name, and one that says what to do.
 //
 // It changes nothing but a socket that it makes in TMPDIR and removes again, and
 // it never suggests a value that somebody on the node could have planted.
@@ -69,6 +69,7 @@ const (
 	Clock                 = "clock"
 	KubeletRoot           = "kubelet-root"
 	Containers            = "containers"
+	ContainerRuntime      = "container-runtime"
 	TempDir               = "tmpdir"
 	PluginChecksum        = "plugin-checksum"
 )
@@ -80,7 +81,7 @@ func Names() []string {
 		Configuration, HostPID, Cgroups, PodSource,
 		KubeletFiles, KubeletName, KubeletConnection, KubeletCertificate, KubeletServerName, KubeletAuthentication,
 		KubeletPermission, KubeletLeastPrivilege, KubeletPods,
-		Clock, KubeletRoot, Containers, TempDir, PluginChecksum,
+		Clock, KubeletRoot, Containers, ContainerRuntime, TempDir, PluginChecksum,
 	}
 }
 
@@ -100,6 +101,11 @@ type Options struct {
 	KubeletErr error
 	PodsAPI    PodsAPI
 	PodsAPIErr error
+	// Runtime is the container runtime, which can't be made without a Locator; nil
+	// where it could not be, with the reason in RuntimeErr, or where
+	// Settings.CRISocket is empty.
+	Runtime    Runtime
+	RuntimeErr error
 	// Plugin is how the agent starts podseal; nil where only plugin_data was
 	// given.
 	Plugin *Plugin
@@ -124,6 +130,10 @@ type Settings struct {
 	PodSource             Source
 	Kubelet               kubelet.Config
 	CgroupRoot, OwnPodUID string
+	// CRISocket is the container runtime's socket, empty for none, CRINeeded whether
+	// image policies believe the runtime and nobody else.
+	CRISocket string
+	CRINeeded bool
 }
 
 // Source is a value of the key pod_source.
@@ -164,7 +174,7 @@ func Run(ctx context.Context, o Options) iter.Seq[Check] {
 	return func(yield func(Check) bool) {
 		x := &examination{Options: o}
 		for _, step := range []func(context.Context) []Check{
-			x.configuration, x.hostPID, x.cgroups, x.podSource, x.way, x.pods, x.clock, x.survey, x.tempDir, x.plugin,
+			x.configuration, x.hostPID, x.cgroups, x.podSource, x.way, x.pods, x.clock, x.survey, x.runtime, x.tempDir, x.plugin,
 		} {
 			checks := step(ctx)
 			if ctx.Err() != nil {
