@@ -1,13 +1,18 @@
 package plugin
 
 import (
+	"cmp"
+	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/podseal/podseal/pkg/attest"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // A workload that can't be attested asks again and again. Its first failure of a
@@ -46,7 +51,35 @@ func (f *failureLog) attestation(pid int32, podUID string, r *attest.Report, err
 	if !ok {
 		return
 	}
-	f.log.Warn("attestation failed", "pid", pid, "pod_uid", podUID, "container_id", r.Ref.ContainerID(), "step", r.Step, "reason", err, "suppressed", suppressed)
+	f.log.Warn("attestation failed", append([]any{
+		"pid", pid, "pod_uid", podUID, "container_id", r.Ref.ContainerID(), "step", r.Step, "reason", err, "suppressed", suppressed,
+	}, policies(err)...)...)
+}
+
+// policies says which image policies it was, and of which images, for those who
+// look for them; the reasons of every candidate are in the error's text.
+func policies(err error) []any {
+	refused, ok := errors.AsType[*verify.Error](err)
+	if !ok {
+		return nil
+	}
+	var names, images []string
+	for _, f := range refused.Failures {
+		names, images = append(names, cmp.Or(f.Policy, string(f.Dialect))), append(images, f.Image)
+	}
+	return []any{"image_policy", joined(names), "image", joined(images)}
+}
+
+// joined sorts and quotes what may be a stranger's.
+func joined(values []string) string {
+	slices.Sort(values)
+	var out []string
+	for _, v := range slices.Compact(values) {
+		if v != "" {
+			out = append(out, printable(v))
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // ignored logs cgroups that look like a pod's but can't be trusted.

@@ -86,6 +86,9 @@ func (p *Plugin) Configure(_ context.Context, req *configv1.ConfigureRequest) (*
 		for _, warning := range result.Warnings {
 			p.log.Warn(warning.Message)
 		}
+		for _, warning := range parts.Warnings {
+			p.log.Warn(warning)
+		}
 		return nil
 	})
 	return &configv1.ConfigureResponse{}, err

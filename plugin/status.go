@@ -11,6 +11,7 @@ import (
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // statuses is what each kind of error is to the agent. The first row that fits
@@ -21,8 +22,12 @@ var statuses = []struct {
 }{
 	{isType[*guard.PanicError], codes.Internal},
 
-	// Before the caller's own end: a request to the kubelet has a deadline too,
-	// whose error looks like that.
+	// Before the caller's own end: a request to a registry or to the kubelet has a
+	// deadline too, whose error looks like that.
+	{isPolicy(verify.NotVerified), codes.PermissionDenied},
+	{isPolicy(verify.Limit), codes.ResourceExhausted},
+	{isPolicy(verify.Unavailable), codes.Unavailable},
+	{isType[*verify.Error], codes.Internal}, // of SPIRE's own block, whatever it is
 	{is(pod.ErrUndecodable), codes.Unavailable},
 	{isType[*attest.SourceError], codes.Unavailable},
 
@@ -67,4 +72,12 @@ func is(target error) func(error) bool {
 func isType[T error](err error) bool {
 	_, ok := errors.AsType[T](err)
 	return ok
+}
+
+// isPolicy is for image policies that don't hold, without SPIRE's block among them.
+func isPolicy(kind verify.Kind) func(error) bool {
+	return func(err error) bool {
+		e, ok := errors.AsType[*verify.Error](err)
+		return ok && e.Kind() == kind && !e.ByBlock()
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // TestEveryErrorHasACode is section 2 of the parity table, a kind of error a row.
@@ -40,6 +41,12 @@ func TestEveryErrorHasACode(t *testing.T) {
 		{pod.ErrUndecodable, codes.Unavailable},
 		{&attest.SourceError{Err: errors.New("down")}, codes.Unavailable},
 		{&attest.SourceError{Err: context.DeadlineExceeded}, codes.Unavailable}, // the request's deadline, not the caller's
+		{&verify.Error{Failures: []verify.Failure{{Kind: verify.NotVerified}}}, codes.PermissionDenied},
+		{&verify.Error{Failures: []verify.Failure{{Kind: verify.Limit, Reasons: []error{context.DeadlineExceeded}}}}, codes.ResourceExhausted},
+		{&verify.Error{Failures: []verify.Failure{{Kind: verify.Unavailable, Reasons: []error{context.Canceled}}}}, codes.Unavailable}, // the registry's end, not the caller's
+		{&verify.Error{Failures: []verify.Failure{{Kind: verify.Unavailable}, {Kind: verify.NotVerified}}}, codes.PermissionDenied},
+		{&verify.Error{Failures: []verify.Failure{{Kind: verify.Unavailable, Dialect: verify.DialectSigstore}}}, codes.Internal},
+		{&verify.Error{Failures: []verify.Failure{{Kind: verify.NotVerified, Dialect: verify.DialectPolicy}, {Kind: verify.NotVerified, Dialect: verify.DialectOlder}}}, codes.Internal},
 		{errors.New("something else"), codes.Internal},
 	} {
 		wrapped := fmt.Errorf("somewhere: %w", test.err)

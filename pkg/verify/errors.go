@@ -77,7 +77,7 @@ func (e *Error) Unwrap() []error {
 // ByBlock is whether SPIRE's own block is among what does not hold.
 func (e *Error) ByBlock() bool {
 	for _, f := range e.Failures {
-		if f.Dialect != DialectPolicy {
+		if f.Dialect == DialectSigstore || f.Dialect == DialectOlder {
 			return true
 		}
 	}
