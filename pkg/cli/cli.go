@@ -1,4 +1,4 @@
-// Package cli is podseal's command line: attest, list, validate, doctor and
+// Package cli is podseal's command line: attest, list, verify, validate, doctor and
 // version. It shows operators what the plugin sees, with the same parts that the
 // plugin runs, and decides nothing of its own.
 package cli
@@ -22,6 +22,8 @@ const (
 	exitFailed = 1
 	// exitUsage is a command line that makes no sense.
 	exitUsage = 2
+	// exitUntold is what verify answers when it could not be told.
+	exitUntold = 2
 	// exitInterrupted is what shells say of a program that was ended by SIGINT.
 	exitInterrupted = 130
 )
@@ -55,6 +57,8 @@ func Main(ctx context.Context, env Env) int {
 		return exitInterrupted
 	case errors.Is(err, errReported):
 		return exitFailed
+	case errors.Is(err, errUntold):
+		return exitUntold
 	}
 	if isUsage {
 		fail(env.Stderr, &failure{Cause: usage.Error()})
@@ -66,6 +70,10 @@ func Main(ctx context.Context, env Env) int {
 
 // errReported is a failure that was already written where it belongs.
 var errReported = errors.New("the command found a failure")
+
+// errUntold is a question of which the answer could not be told; why was already
+// written.
+var errUntold = errors.New("it could not be told")
 
 // usageError is a command line that makes no sense.
 type usageError struct{ text string }

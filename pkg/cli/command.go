@@ -51,7 +51,7 @@ runs: in the agent's container, for example with kubectl exec, or on the node.`,
 	flags.StringVarP(&c.output, "output", "o", outputTable, "output format: table or json")
 	mustMark(root.MarkPersistentFlagFilename("config", "conf", "hcl", "json"))
 	mustMark(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp)))
-	root.AddCommand(c.attestCommand(), c.listCommand(), c.validateCommand(), c.doctorCommand(), c.versionCommand(), c.verifyBundleCommand())
+	root.AddCommand(c.attestCommand(), c.listCommand(), c.verifyCommand(), c.validateCommand(), c.doctorCommand(), c.versionCommand(), c.verifyBundleCommand())
 	return root
 }
 

@@ -156,6 +156,8 @@ var documents = []struct {
 	{"list-selectors", aContainerList(), func(out *terminal.Output) error { return aContainerList().write(out, true) }},
 	{"watch", aContainerList().changes(nil), func(out *terminal.Output) error { return writeEvents(out, aContainerList().changes(nil), false) }},
 	{"validate", aValidation(), func(out *terminal.Output) error { return aValidation().write(out) }},
+	{"verify", aVerification(), aVerification().write},
+	{"verify-explain", anExplainedVerification(), anExplainedVerification().write},
 	{"doctor", aDiagnosis(), func(out *terminal.Output) error { return aDiagnosis().write(out, false) }},
 	{"doctor-verbose", aDiagnosis(), func(out *terminal.Output) error { return aDiagnosis().write(out, true) }},
 	{"version", aVersion(), func(out *terminal.Output) error { return aVersion().write(out) }},
