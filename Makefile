@@ -16,7 +16,7 @@ test: ## all tests, with the race detector, and with a real SPIRE agent
 	$(GO) run ./test/realstack/cmd/tools spire-agent spire-server >/dev/null
 	CGO_ENABLED=1 $(GO) run ./test/run -race -count=1 ./...
 
-demo: build ## SPIRE with podseal on an embedded node: two workloads get their identities, one is refused
+demo: build ## SPIRE with podseal on an embedded node: three workloads get their identities, a stranger and an unsigned one do not
 	$(GO) run ./test/demo
 
 e2e: ## the real cluster: Kubernetes, containerd and SPIRE with podseal, beside the built-in attestor

@@ -1,13 +1,18 @@
 // Command demo shows podseal's main job on an embedded node: a real SPIRE server
-// and agent with podseal as its attestor, a stand-in for the kubelet, and three
-// workloads in pods of it. Two of them get their identities because of podseal's
-// selectors; the third is in no registration entry and is refused.
+// and agent with podseal as its attestor, a stand-in for the kubelet, a registry,
+// and five workloads in pods. Three of them get their identities because of
+// podseal's selectors, one of these because its image is signed by the workflow
+// that the policy names. One is in no registration entry and is refused; so is one
+// that has the namespace and service account of the signed one, but whose image
+// nobody signed.
 //
 // What is real: SPIRE, podseal as it is shipped (bin/podseal), the go-plugin
-// connection with its checksum, the processes, their cgroups, the Workload API.
-// What is not: nothing runs the pods' containers, their processes are simply put
-// into the cgroups that a container runtime would make; and the pod list comes
-// from a stand-in kubelet, over TLS and with a token.
+// connection with its checksum, the processes, their cgroups, the Workload API, and
+// the cryptography of the signatures. What is not: nothing runs the pods'
+// containers, their processes are simply put into the cgroups that a container
+// runtime would make; the pod list comes from a stand-in kubelet, over TLS and with
+// a token; the registry is one of this program's, and the Sigstore that signs is a
+// virtual one.
 //
 //	make demo
 package main
@@ -78,6 +83,14 @@ func demo(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
 	fmt.Printf("embedded node     %s\n", n.describe())
 
+	images, err := startImages(dir)
+	if err != nil {
+		return err
+	}
+	defer images.registry.Close()
+	n.images = images.refs
+	fmt.Printf("registry          %s\n", images.describe())
+
 	kubelet, data, err := startKubelet(dir, n.pods())
 	if err != nil {
 		return err
@@ -107,7 +120,7 @@ func demo(ctx context.Context) (err error) {
 	agent, err := server.StartAgent(ctx, spirestack.AgentConfig{
 		Binary: binaries["spire-agent"],
 		Wrap:   wrap,
-		Plugin: spirestack.Plugin{Command: filepath.Join(root, "bin", "podseal"), Data: data},
+		Plugin: spirestack.Plugin{Command: filepath.Join(root, "bin", "podseal"), Data: data + images.data},
 	})
 	if err != nil {
 		return err
@@ -120,8 +133,9 @@ func demo(ctx context.Context) (err error) {
 		return agent.Explain(err)
 	}
 	printTable(os.Stdout, results)
-	fmt.Printf("\nkubelet requests: %d, in %.1f s from start to here\n", kubelet.Stats().Requests, time.Since(began).Seconds())
-	return judge(results)
+	fmt.Printf("\nkubelet requests: %d, registry requests: %d, in %.1f s from start to here\n",
+		kubelet.Stats().Requests, len(images.registry.Requests()), time.Since(began).Seconds())
+	return errors.Join(judge(results), images.err())
 }
 
 // startKubelet starts the stand-in with those pods, and returns the plugin_data

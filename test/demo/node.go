@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
 	"github.com/podseal/podseal/test/cgrouptree"
 )
@@ -21,6 +22,8 @@ type node struct {
 	root string
 	tree *cgrouptree.Tree
 	dir  string
+	// images are what workloads run that are not the stand-in's own inventions.
+	images map[string]image.Ref
 }
 
 // The agent's own pod.
@@ -63,7 +66,11 @@ func (n *node) agentCgroup() string {
 func (n *node) pods() []kubelettest.Pod {
 	pods := []kubelettest.Pod{describe(agentNamespace, agentName, "spire-agent", "spire-agent")}
 	for _, w := range workloads {
-		pods = append(pods, describe(w.namespace, w.pod(), w.serviceAccount, w.name))
+		p := describe(w.namespace, w.pod(), w.serviceAccount, w.name)
+		if ref, ok := n.images[w.name]; ok {
+			p.Containers[0].Image, p.Containers[0].ImageID = ref.Repository.String()+":"+imageTag, ref.String()
+		}
+		pods = append(pods, p)
 	}
 	for i := range 26 {
 		name := "bystander-" + strconv.Itoa(i)

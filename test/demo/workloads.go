@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,14 +28,24 @@ var workloads = []workloadSpec{
 	{name: "frontend", namespace: "web", serviceAccount: "frontend", path: "/web/frontend",
 		selectors: []string{"k8s:ns:web", "k8s:sa:frontend", "k8s:container-type:regular"}},
 	{name: "miner", namespace: "web", serviceAccount: "default"},
+	{name: "checkout", namespace: policyNamespace, serviceAccount: "checkout", image: "shop/checkout", signed: true, path: "/shop/checkout",
+		selectors: []string{"k8s:ns:shop", "k8s:sa:checkout", "k8s:image-policy:release", "k8s:image-signer:release/ci"}},
+	{name: "backdoor", namespace: policyNamespace, serviceAccount: "checkout", image: "shop/backdoor"},
 }
 
-// workloadSpec is a workload. One without a path has no registration entry.
+// workloadSpec is a workload. One without a path has no registration entry of its
+// own.
 type workloadSpec struct {
 	name, namespace, serviceAccount string
 	path                            string
 	selectors                       []string
+	// image is its image's repository, in the registry that the policy may ask. One
+	// that has an image and is not signed gets no selector from podseal at all.
+	image  string
+	signed bool
 }
+
+func (w workloadSpec) barred() bool { return w.image != "" && !w.signed }
 
 func (w workloadSpec) pod() string { return w.name + "-6c9f" }
 
@@ -80,6 +91,7 @@ type result struct {
 	workloadSpec
 	answer
 	seen []string // the selectors that the agent had for it
+	why  string   // what podseal said when it is barred
 }
 
 // ask runs the workloads one after the other.
@@ -108,11 +120,15 @@ func (n *node) askFor(ctx context.Context, agent *spirestack.Agent, w workloadSp
 		if err != nil {
 			return result{}, err
 		}
+		if w.barred() {
+			why, err := reason(ctx, agent, pid)
+			return result{w, a, slices.Concat(seen...), why}, err
+		}
 		if len(seen) == 0 {
 			return result{}, errors.New("the agent did not attest it")
 		}
 		if a.ID != "" || w.path == "" || time.Now().After(end) {
-			return result{w, a, seen[0]}, nil
+			return result{w, a, seen[0], ""}, nil
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -120,6 +136,16 @@ func (n *node) askFor(ctx context.Context, agent *spirestack.Agent, w workloadSp
 			return result{}, ctx.Err()
 		}
 	}
+}
+
+// reason is what podseal said about a process that it did not attest.
+func reason(ctx context.Context, agent *spirestack.Agent, pid int) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	record, err := agent.Await(ctx, 0, func(r spirestack.Record) bool {
+		return r.Message == "attestation failed" && r.Fields["pid"] == float64(pid)
+	})
+	return record.Text("reason"), err
 }
 
 // run runs a workload in its pod's cgroup, once.
@@ -162,7 +188,10 @@ func printTable(w io.Writer, results []result) {
 		if r.ID == "" {
 			outcome = fmt.Sprintf("refused: %s", r.Code)
 		}
-		if r.path == "" {
+		switch {
+		case r.barred():
+			mattered = []string{"(none: its image is not signed)"}
+		case r.path == "":
 			mattered = []string{"k8s:ns:" + r.namespace, "k8s:sa:" + r.serviceAccount, "(in no entry)"}
 		}
 		for i, s := range mattered {
@@ -177,6 +206,11 @@ func printTable(w io.Writer, results []result) {
 	for l := range strings.Lines(table.String()) {
 		fmt.Fprintln(w, strings.TrimRight(l, " \n"))
 	}
+	for _, r := range results {
+		if r.why != "" {
+			fmt.Fprintf(w, "\nwhy not %s: %s\n", r.name, r.why)
+		}
+	}
 }
 
 // judge is nil if every workload got what it should, and for podseal's reasons:
@@ -188,8 +222,18 @@ func judge(results []result) error {
 		if r.path != "" {
 			want = "spiffe://demo.example" + r.path
 		}
-		if r.ID != want || (want == "" && r.Code != codes.PermissionDenied) {
+		refusal := codes.PermissionDenied
+		if r.barred() {
+			refusal = codes.Unavailable // SPIRE's, where an attestor fails
+		}
+		if r.ID != want || (want == "" && r.Code != refusal) {
 			problems = append(problems, fmt.Errorf("workload %s got %q %s, expected %q", r.name, r.ID, r.Error, want))
+		}
+		if r.barred() {
+			if len(r.seen) > 0 || !strings.Contains(r.why, fmt.Sprintf("image policy %q does not hold", policyName)) {
+				problems = append(problems, fmt.Errorf("workload %s has the selectors %q, for %q", r.name, r.seen, r.why))
+			}
+			continue
 		}
 		for _, s := range append([]string{"k8s:pod-name:" + r.pod()}, r.selectors...) {
 			if !strings.Contains("\n"+strings.Join(r.seen, "\n")+"\n", "\n"+s+"\n") {
