@@ -2,16 +2,11 @@ package main
 
 import "time"
 
-// figure is something that was measured. Without a command that gives it nobody
-// measured it: what the tables would say from it alone is then left out, and
-// where the simulation needs it to go on its value is a guess, which
-// assumptions names.
+// figure is something that was measured, with the command that gives it.
 type figure struct {
 	value   float64
 	command string
 }
-
-func (f figure) measured() bool { return f.command != "" }
 
 // ms is a figure in milliseconds as a time.
 func (f figure) ms() time.Duration { return time.Duration(f.value * float64(time.Millisecond)) }
@@ -47,35 +42,42 @@ type figures struct {
 }
 
 var builtInFigures = figures{
-	call:  figure{1.52, bench + ": back to back, an attestation, CPU"},
-	empty: figure{0.611, bench + ": empty call, CPU"},
-	fetch: figure{37.1 - 1.27, bench + ": an attestation on an idle node less one back to back, p50"},
-	first: figure{148, bench + ": from the start to the first answer"},
-	bytes: figure{110 * 10593, bench + ": its last lines"},
+	call:       figure{1.28, bench + ": back to back, an attestation, CPU"},
+	empty:      figure{0.550, bench + ": empty call, CPU"},
+	fetch:      figure{32.1 - 1.07, bench + ": an attestation on an idle node less one back to back, p50"},
+	first:      figure{111, bench + ": from the start to the first answer"},
+	fetchCPU:   figure{41.9 - 1.28, bench + ": an attestation on an idle node less one back to back, CPU"},
+	kubeletCPU: figure{3.16 + 11.9, bench + ": CPU of the stand-in for one, and encoding the list, of its last lines"},
+	bytes:      figure{110 * 10593, bench + ": its last lines"},
 	// The process that only links the attestor is the agent's, not its.
-	memory: figure{121 - 39, bench + ": after load, less before anything was attested"},
-	peak:   figure{140 - 39, bench + ": peak, less before anything was attested"},
-	// To be measured: fetchCPU (an attestation on an idle node, CPU: not a row of
-	// `make bench` yet), kubeletCPU (a real kubelet's, for a list of 110 pods).
+	memory: figure{120 - 39, bench + ": after load, less before anything was attested"},
+	peak:   figure{142 - 39, bench + ": peak, less before anything was attested"},
 }
 
 var httpsFigures = figures{
-	call:   figure{0.698, bench + ": back to back, an attestation, CPU"},
-	empty:  figure{0.448, bench + ": empty call, CPU"},
-	fetch:  figure{12.3 - 0.721, bench + ": an attestation on an idle node less one back to back, p50"},
-	first:  figure{52.1, bench + ": from the start to the first answer"},
-	bytes:  figure{110 * 10593, bench + ": its last lines"},
-	memory: figure{22.3, bench + ": after load"},
-	peak:   figure{22.8, bench + ": peak"},
-	// To be measured: fetchCPU, kubeletCPU, as above.
+	call:       figure{0.593, bench + ": back to back, an attestation, CPU"},
+	empty:      figure{0.417, bench + ": empty call, CPU"},
+	fetch:      figure{5.43 - 0.604, bench + ": an attestation on an idle node less one back to back, p50"},
+	first:      figure{34.5, bench + ": from the start to the first answer"},
+	fetchCPU:   figure{4.01 - 0.593, bench + ": an attestation on an idle node less one back to back, CPU"},
+	kubeletCPU: figure{3.41 + 11.9, bench + ": CPU of the stand-in for one, and encoding the list, of its last lines"},
+	bytes:      figure{110 * 10593, bench + ": its last lines"},
+	memory:     figure{22.6, bench + ": after load"},
+	peak:       figure{23.0, bench + ": peak"},
 }
 
 var podsAPIFigures = figures{
-	// Guesses without a command; call and empty are those of HTTPS until then.
-	call:     figure{value: 0.698},
-	empty:    figure{value: 0.448},
-	fetch:    figure{value: 0.8},
-	listTook: figure{value: 5},
-	// To be measured: all of these, fetchCPU, listCPU, kubeletCPU, kubeletListCPU, bytes,
-	// listBytes, memory, peak.
+	call:           figure{0.679, bench + ": back to back, an attestation, CPU"},
+	empty:          figure{0.484, bench + ": empty call, CPU"},
+	fetch:          figure{0.984, bench + ": GetPod by a bare client, p50"},
+	listTook:       figure{6.19, bench + ": ListPods by a bare client, p50"},
+	first:          figure{17.2, bench + ": from the start to the first answer"},
+	fetchCPU:       figure{2.08 - 0.679, bench + ": an attestation on an idle node less one back to back, CPU"},
+	listCPU:        figure{4.54, bench + ": ListPods by a bare client, CPU"},
+	kubeletCPU:     figure{0.800, bench + ": CPU of the stand-in for one"},
+	kubeletListCPU: figure{6.72, bench + ": ListPods, CPU of the stand-in"},
+	bytes:          figure{6089, bench + ": its last lines"},
+	listBytes:      figure{110 * 6089, bench + ": its last lines"},
+	memory:         figure{21.2, bench + ": after load"},
+	peak:           figure{22.8, bench + ": peak"},
 }

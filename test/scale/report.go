@@ -46,9 +46,9 @@ func (sc scenario) clusterRows(all []*measured) [][]string {
 	}
 	for i, k := range kinds {
 		m := all[i]
-		cores := cell(k.figures.call.measured(), m.cpu.Seconds()/sc.lasts.Seconds()*sc.scale())
+		cores := number(m.cpu.Seconds() / sc.lasts.Seconds() * sc.scale())
 		for j, value := range []string{
-			sc.rate(m.fetches + m.lists), megabytes(sc.transferred(k, m) / sc.lasts.Seconds() * sc.scale()), cores,
+			sc.rate(m.fetches + m.lists), number(sc.transferred(k, m) / sc.lasts.Seconds() * sc.scale()), cores,
 			sc.rate(m.reviews.tokens), sc.rate(m.reviews.access), sc.rate(m.reviews.issued),
 		} {
 			rows[j] = append(rows[j], value)
@@ -76,7 +76,7 @@ func moved() [][]string {
 	for _, sc := range variations {
 		m := sc.simulate(overTLS)
 		rows = append(rows, []string{
-			sc.name, sc.each(m.fetches), megabytes(sc.transferred(overTLS, m) / float64(sc.nodes)), duration(percentile(m.waits, 50)), duration(percentile(m.waits, 99)),
+			sc.name, sc.each(m.fetches), number(sc.transferred(overTLS, m) / float64(sc.nodes)), duration(percentile(m.waits, 50)), duration(percentile(m.waits, 99)),
 			sc.rate(m.reviews.tokens), sc.rate(m.reviews.access),
 		})
 	}
@@ -96,45 +96,29 @@ func late() [][]string {
 	return rows
 }
 
-// section writes a table without the columns that have only a title.
 func section(w io.Writer, title string, rows [][]string) {
 	fmt.Fprintf(w, "### %s\n\n", title)
 	for i, row := range rows {
-		var cells []string
-		for column, cell := range row {
-			if slices.ContainsFunc(rows[1:], func(r []string) bool { return r[column] != "" }) {
-				cells = append(cells, cell)
-			}
-		}
-		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
+		fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))
 		if i == 0 {
-			fmt.Fprintf(w, "|%s\n", strings.Repeat(" --- |", len(cells)))
+			fmt.Fprintf(w, "|%s\n", strings.Repeat(" --- |", len(row)))
 		}
 	}
 	fmt.Fprintln(w)
 }
 
-// nodeRow leaves out what follows from a figure that nobody measured.
 func (sc scenario) nodeRow(k kind, m *measured) []string {
 	f := k.figures
-	when := func(measured bool, cell string) string {
-		if measured {
-			return cell
-		}
-		return ""
-	}
 	perNode := func(fetch, list figure) string {
 		all := fetch.ms()*time.Duration(m.fetches) + list.ms()*time.Duration(m.lists)
-		return when(fetch.measured() && (m.lists == 0 || list.measured()), duration(all/time.Duration(sc.nodes)))
+		return duration(all / time.Duration(sc.nodes))
 	}
-	calls := f.call.measured() && f.empty.measured()
 	return []string{
-		sc.name, k.name,
-		when(calls || !sc.unbound, sc.each(m.calls)), when(calls || !sc.unbound, sc.each(m.refused)),
+		sc.name, k.name, sc.each(m.calls), sc.each(m.refused),
 		sc.requests(m), number(float64(m.fetches+m.lists) / sc.lasts.Seconds() / float64(sc.nodes)), strconv.Itoa(m.busiest),
-		megabytes(sc.transferred(k, m) / float64(sc.nodes)),
-		when(calls, duration(m.cpu/time.Duration(sc.nodes))), perNode(f.fetchCPU, f.listCPU), perNode(f.kubeletCPU, f.kubeletListCPU),
-		when(f.fetch.measured(), duration(percentile(m.waits, 50))), when(f.fetch.measured(), duration(percentile(m.waits, 99))),
+		number(sc.transferred(k, m) / float64(sc.nodes)),
+		duration(m.cpu / time.Duration(sc.nodes)), perNode(f.fetchCPU, f.listCPU), perNode(f.kubeletCPU, f.kubeletListCPU),
+		duration(percentile(m.waits, 50)), duration(percentile(m.waits, 99)),
 	}
 }
 
@@ -146,14 +130,9 @@ func (sc scenario) requests(m *measured) string {
 	return sc.each(m.fetches) + ", and " + sc.each(m.lists) + " for all pods"
 }
 
-// transferred is how many MB all the simulated nodes do, not a number where that
-// was not measured.
+// transferred is how many MB all the simulated nodes do.
 func (sc scenario) transferred(k kind, m *measured) float64 {
-	f := k.figures
-	if !f.bytes.measured() || m.lists > 0 && !f.listBytes.measured() {
-		return math.NaN()
-	}
-	return (float64(m.fetches)*f.bytes.value + float64(m.lists)*f.listBytes.value) / 1e6
+	return (float64(m.fetches)*k.figures.bytes.value + float64(m.lists)*k.figures.listBytes.value) / 1e6
 }
 
 // each is a count for one node, rate for a second and the whole cluster.
@@ -171,9 +150,9 @@ func memory() [][]string {
 	after, all, peak := []string{"always", "memory after load, GiB"}, []string{"always", "the same of a node, MiB"}, []string{"always", "at most of a node, MiB"}
 	for _, k := range kinds {
 		f := k.figures
-		after = append(after, cell(f.memory.measured(), f.memory.value*clusterNodes/1024))
-		all = append(all, cell(f.memory.measured(), f.memory.value))
-		peak = append(peak, cell(f.peak.measured(), f.peak.value))
+		after = append(after, number(f.memory.value*clusterNodes/1024))
+		all = append(all, number(f.memory.value))
+		peak = append(peak, number(f.peak.value))
 	}
 	return [][]string{after, all, peak}
 }
@@ -194,9 +173,7 @@ func ceilings() [][]string {
 	row("more of both for tokens that are new", perSecond(tokenRefresh-tokenJitter)+"/s each", "the token's lifetime")
 	row("requests of kubelets in flight, an API server", fmt.Sprint(systemSeats), "its priority level `system`, with all else that nodes ask")
 	for _, k := range kinds {
-		if k.figures.call.measured() {
-			row(fmt.Sprintf("calls with %d cores, a node, %s", cores, k.name), number(cores*1000/k.figures.call.value)+"/s", "CPU")
-		}
+		row(fmt.Sprintf("calls with %d cores, a node, %s", cores, k.name), number(cores*1000/k.figures.call.value)+"/s", "CPU")
 	}
 	return rows
 }
@@ -220,26 +197,8 @@ func assumptions() [][]string {
 	row("the token for the kubelet", fmt.Sprintf("lives %v, renewed after %v to %v, at the pod's next sync (every %v to %v); read again every %v",
 		tokenLifetime, tokenRefresh-tokenJitter, tokenRefresh, span(syncFrequency), span(syncFrequency+syncJitter), span(defaults.reload)))
 	row("podseal", fmt.Sprintf("`poll_retry_interval` and `pod_cache_ttl` %v, `max_poll_attempts` %d, `attest_timeout` %v", defaults.interval, defaults.attempts, defaults.timeout))
-	guess := func(what string, f figure) {
-		if !f.measured() {
-			row("not measured yet, needed for the order of events only: "+what, number(f.value)+" ms")
-		}
-	}
-	guess("a GetPod", podsAPIFigures.fetch)
-	guess("a list through the Pods API", podsAPIFigures.listTook)
-	guess("CPU of a call through the Pods API", podsAPIFigures.call)
 	return rows
 }
-
-// cell is a number, or nothing where it was not measured.
-func cell(measured bool, v float64) string {
-	if !measured {
-		return ""
-	}
-	return number(v)
-}
-
-func megabytes(v float64) string { return cell(!math.IsNaN(v), v) }
 
 // span is a time without what is zero at its end.
 func span(d time.Duration) string {

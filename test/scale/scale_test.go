@@ -221,23 +221,6 @@ func TestTheAttestorsAskTheAPIServerAlike(t *testing.T) {
 	}
 }
 
-func TestWhatIsGuessedMattersLittle(t *testing.T) {
-	t.Parallel()
-	slow := overPods
-	slow.figures.fetch.value *= 4
-	slow.figures.listTook.value *= 4
-	slow.figures.call.value *= 2
-	for _, sc := range scenarios {
-		if sc.unbound || sc.lasts == time.Hour || sc.nodes > 1000 || overPods.figures.fetch.measured() {
-			continue
-		}
-		a, b := sc.simulate(overPods), sc.simulate(slow)
-		if x, y := a.fetches+a.lists, b.fetches+b.lists; x*100 < y*95 || y*100 < x*95 {
-			t.Errorf("%s: %d requests, with slower ones %d", sc.name, x, y)
-		}
-	}
-}
-
 func TestGoSpiffeComesBackAfterTheAgent(t *testing.T) {
 	t.Parallel()
 	for down, want := range map[time.Duration]time.Duration{

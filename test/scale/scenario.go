@@ -33,8 +33,6 @@ type scenario struct {
 	lasts     time.Duration
 	settings  settings
 	load      func(*cluster)
-	// unbound is whether callers call as fast as they are answered.
-	unbound bool
 }
 
 var scenarios = []scenario{
@@ -43,8 +41,8 @@ var scenarios = []scenario{
 	{name: "an agent restarts: its 110 pods call at once", nodes: 100, of: 1, lasts: time.Minute, settings: defaults, load: storm},
 	{name: "a node restarts: 110 containers start in 2 min", nodes: 100, of: 1, lasts: 3 * time.Minute, settings: defaults, load: boot(2 * time.Minute)},
 	{name: "an hour: each pod fetches anew every 30 s", nodes: 10, of: clusterNodes, lasts: time.Hour, settings: defaults, load: fetching(30 * time.Second)},
-	{name: "10 s: a pod calls without end from 1,000 processes, the others fetch every 30 s", nodes: 1, of: 1, lasts: 10 * time.Second, settings: defaults, load: hostile(1, 1000), unbound: true},
-	{name: "10 s: ten pods do so whose containers are not listed, from 100 processes each", nodes: 1, of: 1, lasts: 10 * time.Second, settings: defaults, load: unlisted(10, 100), unbound: true},
+	{name: "10 s: a pod calls without end from 1,000 processes, the others fetch every 30 s", nodes: 1, of: 1, lasts: 10 * time.Second, settings: defaults, load: hostile(1, 1000)},
+	{name: "10 s: ten pods do so whose containers are not listed, from 100 processes each", nodes: 1, of: 1, lasts: 10 * time.Second, settings: defaults, load: unlisted(10, 100)},
 }
 
 // agentRollouts are of the agents of all nodes.
