@@ -88,32 +88,6 @@ func TestTheErrorsOfTheManualAreThoseOfTheProgram(t *testing.T) {
 	}
 }
 
-func TestTheManualHasEverySelector(t *testing.T) {
-	t.Parallel()
-	code := read(t, "pkg/selector/selector.go")
-	inCode := map[string]bool{}
-	for _, m := range regexp.MustCompile(`"([a-z-]+):"`).FindAllStringSubmatch(code, -1) {
-		inCode[m[1]] = true
-	}
-	inManual := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+):").FindAllStringSubmatch(read(t, "docs/selectors.md"), -1) {
-		inManual[m[1]] = true
-	}
-	for name := range inCode {
-		if !inManual[name] {
-			t.Errorf("docs/selectors.md has not %s", name)
-		}
-	}
-	for name := range inManual {
-		if !inCode[name] {
-			t.Errorf("docs/selectors.md has %s, which there is not", name)
-		}
-	}
-	if len(inCode) < 15 {
-		t.Errorf("only %d selectors were found", len(inCode))
-	}
-}
-
 var link = regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
 
 func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {

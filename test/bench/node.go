@@ -33,7 +33,7 @@ type node struct {
 	// onHost are those of as many processes in no pod. One that is asked about
 	// again and again would cost the kernel less than a hundred in turn.
 	onHost [callers]int
-	end     []func()
+	end    []func()
 }
 
 func newNode() (_ *node, err error) {
