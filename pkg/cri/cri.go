@@ -13,7 +13,7 @@
 //	image.image    the first of the image's tags     the name that it was made with
 //	image_ref      the first of its names by digest, the name by digest that it was made with,
 //	               its ID where it has none          or its ID (1.28 to 1.30, and after restarts)
-//	image_id       its ID, since 2026; else nothing  its ID, since 1.30
+//	image_id       its ID, since 2026 (seen: 2.4.2)  its ID, since 1.30
 //	Image.id       "sha256:<configuration>"          "<configuration>"
 //
 // An image's names are those of everything with the same configuration that was ever
@@ -64,10 +64,10 @@ type Config struct {
 const (
 	// callTimeout bounds each call, and the making of a connection.
 	callTimeout = 5 * time.Second
-	// maxMessage is the longest answer that is taken. It is the kubelet's bound.
-	maxMessage = 16 << 20
-	// maxCalls is how many containers are asked about at a time.
-	maxCalls = 16
+	// maxMessage is the longest answer that is taken, and maxCalls how many
+	// containers are asked about at a time: a pod's author can make an answer as
+	// long as that, with an environment of a megabyte.
+	maxMessage, maxCalls = 8 << 20, 8
 	// Facts are remembered for so long, of so many containers, unless they take
 	// more memory than that. See Client.known.
 	memory, maxKnown, maxFacts = time.Minute, 1024, 4 << 10
@@ -107,8 +107,7 @@ type Client struct {
 	// mu guards the fields below, for assignments and decisions, never across a
 	// wait.
 	mu sync.Mutex
-	// flights are the questions that are on their way, by container ID, and flying
-	// is how many: a flight that is over is not joined any more.
+	// flights are the questions that are on their way, by container ID.
 	flights map[string]*flight
 	// known is what was answered lately. A container's pod and image never change,
 	// and its ID, which is a random number, is never used again: what was true is
@@ -128,6 +127,8 @@ type fact struct {
 
 // flight is one question to the runtime, which any number of callers wait for.
 type flight struct {
+	// waiters counts who waits. It is guarded by Client.mu.
+	waiters   int
 	done      chan struct{}
 	container *Container
 	err       error
@@ -195,8 +196,16 @@ func (c *Client) find(ctx context.Context, id string) (*Container, error) {
 	case <-f.done:
 		return f.container, f.err
 	case <-ctx.Done():
+		c.leave(f)
 		return nil, context.Cause(ctx)
 	}
+}
+
+// leave is for who does not wait any more.
+func (c *Client) leave(f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.waiters--
 }
 
 // join returns what is known, or the flight that will tell.
@@ -212,30 +221,46 @@ func (c *Client) join(id string) (*Container, *flight) {
 		c.flights[id] = f
 		go c.fly(id, f)
 	}
+	f.waiters++
 	return nil, f
 }
 
 // fly is the goroutine of one flight. It ends by the bounds of its calls, whoever
-// has left: what it learns is good for whoever asks next.
+// leaves meanwhile: what it learns is good for whoever asks next. Before the first
+// call, when the runtime is slow and there are many, it ends with its last waiter.
 func (c *Client) fly(id string, f *flight) {
 	c.slots <- struct{}{}
-	err := guard.Do(func() (err error) {
+	defer func() { <-c.slots }()
+	if c.deserted(id, f) {
+		return
+	}
+	f.err = guard.Do(func() (err error) {
 		f.container, err = c.ask(id)
-		return err
+		return c.explain(err)
 	})
-	<-c.slots
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f.err = c.explain(err)
 	delete(c.flights, id)
-	if err == nil {
+	if f.err == nil {
 		c.remember(f.container)
 	} else {
 		delete(c.known, id)
 	}
 	close(f.done)
 	c.rest()
+}
+
+// deserted ends a flight that nobody waits for.
+func (c *Client) deserted(id string, f *flight) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.waiters > 0 {
+		return false
+	}
+	delete(c.flights, id)
+	c.rest()
+	return true
 }
 
 // remember keeps an answer that stays true. Only with mu.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -241,6 +242,30 @@ func TestManyCallersAreOneQuestion(t *testing.T) {
 	}
 	callers.Wait()
 	if s := n.Stats(); s.Containers != 1 || s.Sandboxes != 1 || s.Images != 1 || s.Connections != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A thousand callers who leave cost a slow runtime no thousand questions.
+func TestWhatNobodyWaitsForIsNotAsked(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, critest.Containerd)
+	n.SetFaults(critest.Faults{Delay: 100 * time.Millisecond})
+	c := n.client(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	var callers sync.WaitGroup
+	for i := range 1000 {
+		callers.Go(func() {
+			if _, err := c.Container(ctx, podUID, hex(strconv.Itoa(i))); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	callers.Wait()
+	found, err := c.Container(t.Context(), podUID, containerID)
+	wantConfig(t, found, err)
+	if s := n.Stats(); s.Containers > cri.MaxCalls+1 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -17,5 +17,5 @@ func (c *Client) SetTimeout(d time.Duration) { c.link.timeout = d }
 
 const (
 	MaxMessage = maxMessage
-	MaxFacts   = maxFacts
+	MaxCalls   = maxCalls
 )
