@@ -43,8 +43,8 @@ func (b *builder) refuse(s *section, key, format string, args ...any) {
 	b.problems.add(path, pos, "%s: %s", path, fmt.Sprintf(format, args...))
 }
 
-// weaken warns of a section's key.
-func (b *builder) weaken(s *section, key, format string, args ...any) *Problem {
+// warnAt warns of a section's key.
+func (b *builder) warnAt(s *section, key, format string, args ...any) *Problem {
 	path, pos := s.place(key)
 	b.warnings.add(path, pos, "%s: %s", path, fmt.Sprintf(format, args...))
 	return &b.warnings[len(b.warnings)-1]
@@ -114,7 +114,7 @@ func (b *builder) unusedTrustRoots() {
 	}
 	for _, s := range b.s.all("trust_root") {
 		if !used[s.name] && i.Wanted() && !b.partial {
-			b.weaken(s, "", "not used: neither sigstore nor an authority names it")
+			b.warnAt(s, "", "not used: neither sigstore nor an authority names it")
 		}
 	}
 }

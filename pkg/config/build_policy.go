@@ -23,7 +23,7 @@ func (b *builder) imagePolicy(s *section) {
 	}
 	slices.SortFunc(p.Authorities, func(x, y Authority) int { return cmp.Compare(x.Name, y.Name) })
 	if p.Match.Images != nil && p.Match.Namespaces == nil && p.Match.ServiceAccounts == nil {
-		b.weaken(s.block("match"), "images", "no gate alone: a pod's author chooses the image's name, and an image of another name is not looked at; match namespaces or service_accounts too")
+		b.warnAt(s.block("match"), "images", "no gate alone: a pod's author chooses the image's name, and an image of another name is not looked at; match namespaces or service_accounts too")
 	}
 	b.config.Images.Policies = append(b.config.Images.Policies, p)
 }
@@ -141,7 +141,7 @@ func (b *builder) pattern(s *section, key string, probes []string, needed bool) 
 	case err != nil:
 		b.refuse(s, asRegexp, "%q is not a pattern that can be read: %v", text, err)
 	case anything && s.flag("allow_any"):
-		b.weaken(s, asRegexp, "%q matches anything: any %s is accepted", text, key)
+		b.warnAt(s, asRegexp, "%q matches anything: any %s is accepted", text, key)
 	case anything:
 		b.refuse(s, asRegexp, "%q matches anything; say allow_any = true if that is meant", text)
 	}
@@ -204,7 +204,7 @@ func (b *builder) static(s *section) Static {
 	switch static {
 	case StaticDeny:
 	case StaticAllow:
-		b.weaken(s, key, "allow: every image is accepted, whoever made it")
+		b.warnAt(s, key, "allow: every image is accepted, whoever made it")
 	default:
 		b.refuse(s, key, "unsupported value %q; must be one of [%s, %s]", static, StaticAllow, StaticDeny)
 	}

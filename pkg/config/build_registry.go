@@ -28,11 +28,11 @@ func (b *builder) registries() {
 			Username:         s.text("username"),
 			PasswordPath:     b.file(s, "password_path"),
 			DockerConfigPath: b.file(s, "docker_config_path"),
+			Repositories:     b.repositories(s),
 			TokenHosts:       b.tokenHosts(s),
 			ProxyURL:         Secret(s.text("proxy_url")),
 		}
 		b.registryConflicts(s, r)
-		r.Repositories = b.repositories(s, r)
 		b.config.Images.Registries = append(b.config.Images.Registries, r)
 	}
 }
@@ -109,7 +109,7 @@ func (b *builder) registryConflicts(s *section, r Registry) {
 		b.refuse(s, "proxy_url", "not the URL of a proxy: http://host:port, https:// or socks5://")
 	}
 	if r.Insecure {
-		b.weaken(s, "insecure", "plain HTTP: whoever is on the way to the registry can hide signatures, and reads the credentials")
+		b.warnAt(s, "insecure", "plain HTTP: whoever is on the way to the registry can hide signatures, and reads the credentials")
 	}
 }
 
@@ -119,16 +119,13 @@ func isProxyURL(text string) bool {
 }
 
 // repositories is what the credentials are for.
-func (b *builder) repositories(s *section, r Registry) []string {
+func (b *builder) repositories(s *section) []string {
 	const key = "repositories"
 	if !s.given(key) {
 		return nil
 	}
 	if len(s.list(key)) == 0 {
 		b.refuse(s, key, "at least one is required where it is given")
-	}
-	if r.Username == "" && r.DockerConfigPath == "" {
-		b.refuse(s, key, "there are no credentials that they are for")
 	}
 	var all []string
 	for _, i := range s.list(key) {
@@ -163,7 +160,7 @@ func (b *builder) registryCredentials(s *section) {
 		}
 		named[host] = c.path
 		if (username == "") != (password == "") {
-			b.weaken(c, "", "not used: both username and password must be given")
+			b.warnAt(c, "", "not used: both username and password must be given")
 			username, password = "", ""
 		}
 		r := b.registry(host)

@@ -32,10 +32,10 @@ func (b *builder) sigstore(s *section) {
 	b.allowedIdentities(c, s)
 	b.rekor(s)
 	if c.IgnoreTlog {
-		b.weaken(s, "ignore_tlog", "%s", weakTlog)
+		b.warnAt(s, "ignore_tlog", "%s", weakTlog)
 	}
 	if c.IgnoreSCT {
-		b.weaken(s, "ignore_sct", "%s", weakSCT)
+		b.warnAt(s, "ignore_sct", "%s", weakSCT)
 	}
 	b.registryCredentials(s)
 }
@@ -48,7 +48,7 @@ func (b *builder) allowedIdentities(c *Sigstore, s *section) {
 	if !s.given(key) {
 		c.AnyIdentity = true
 		if !b.partial {
-			b.weaken(s, key, "not given: everybody with a certificate of the trust root may have signed")
+			b.warnAt(s, key, "not given: everybody with a certificate of the trust root may have signed")
 		}
 		return
 	}
@@ -60,7 +60,7 @@ func (b *builder) allowedIdentities(c *Sigstore, s *section) {
 		}
 	}
 	if len(c.Identities) == 0 && !b.partial {
-		b.weaken(s, key, "empty: nobody's signature is accepted").BuiltInIgnores = s.certain
+		b.warnAt(s, key, "empty: nobody's signature is accepted").BuiltInIgnores = s.certain
 	}
 	c.Identities = sortedIdentities(c.Identities)
 }
@@ -126,7 +126,9 @@ func (b *builder) rekor(s *section) {
 		b.refuse(s, key, "%q is not the URL of a server", text)
 		return
 	}
-	b.weaken(s, key, noRekor)
+	if !s.flag("ignore_tlog") {
+		b.warnAt(s, key, noRekor)
+	}
 }
 
 // isServerURL is whether it is an http or https URL with a host and nothing that
@@ -164,10 +166,10 @@ func (b *builder) olderSigstore(s *section) {
 	}
 	c.Identities = sortedIdentities(c.Identities)
 	if len(c.Identities) == 0 && !b.partial {
-		b.weaken(s, key, "empty: nobody's signature is accepted")
+		b.warnAt(s, key, "empty: nobody's signature is accepted")
 	}
 	if c.IgnoreSCT = s.given("enforce_sct") && !s.flag("enforce_sct"); c.IgnoreSCT {
-		b.weaken(s, "enforce_sct", "%s", weakSCT)
+		b.warnAt(s, "enforce_sct", "%s", weakSCT)
 	}
 	b.olderRekor(s)
 	b.warnings.add(s.path, s.pos, "%s: the block of SPIRE 1.10, with that version's selectors: images on the skip list get sigstore-validation:passed although nothing was verified", s.path)
@@ -191,6 +193,6 @@ func (b *builder) olderRekor(s *section) {
 	case u.Scheme != "https":
 		b.problems.add(path, pos, "failed to set Rekor URL: invalid rekor URL Scheme %q", u.Scheme)
 	default:
-		b.weaken(s, key, noRekor)
+		b.warnAt(s, key, noRekor)
 	}
 }

@@ -19,8 +19,7 @@ func matchOf(text string) string {
 func registryOf(text string) string { return "registry \"r.example.org\" {\n" + text + "\n}\n" }
 
 // imageProblemCases has every message about images. Those of patterns are
-// ADVERSARIAL.md's row 8, of image IDs row 20, of registries row 25, of skipped images
-// row 32 and of things given twice row 35.
+// ADVERSARIAL.md's row 8, of image IDs row 20 and of registries rows 24 and 25.
 var imageProblemCases = []problemCase{
 	{"both sigstore blocks", "sigstore {}\nexperimental {\nsigstore {\nrekor_url = \"https://r.example.org\"\n}\n}",
 		[]string{"sigstore cannot be used with experimental.sigstore"}},
@@ -154,8 +153,6 @@ var imageProblemCases = []problemCase{
 		`registry[r.example.org].repositories: "Pay/" is not the beginning of a repository's path`,
 		`registry[r.example.org].repositories: "pay/*" is not the beginning of a repository's path`,
 	}},
-	{"repositories for nothing", registryOf(`repositories = ["pay/"]`),
-		[]string{"registry[r.example.org].repositories: there are no credentials that they are for"}},
 
 	{"limits that are none", "limits {\nimage_budget = \"0s\"\nmax_signatures = 0\nmax_referrers = -1\nmax_manifest = \"0\"\nmax_bundle = \"big\"\n}", []string{
 		"limits.image_budget: 0s is not more than nothing and at most 10s",

@@ -126,6 +126,7 @@ func TestSigstore(t *testing.T) {
 		// The built-in attestor takes both for everybody.
 		{"nobody", `sigstore { allowed_identities = {} }`, block(func(*config.Sigstore) {}, "sigstore.allowed_identities: empty: nobody's signature is accepted")},
 		{"nobody of an issuer", `sigstore { allowed_identities = { "https://a" = [] } }`, block(func(*config.Sigstore) {}, "sigstore.allowed_identities: empty: nobody's signature is accepted")},
+		// ADVERSARIAL.md row 32: one image has many names.
 		{"skipped images, of which all spellings are one", fmt.Sprintf(`sigstore {
 			skipped_images = [
 				"registry.example.org/app@sha256:%[1]s", "docker-pullable://Registry.example.org:443/app@sha256:%[1]s", "sha256:%[2]s",
@@ -139,14 +140,19 @@ func TestSigstore(t *testing.T) {
 			ignore_tlog         = true
 			ignore_sct          = true
 			ignore_attestations = true
-			rekor_url           = "https://rekor.example.org"
 		}`, block(func(s *config.Sigstore) {
 			s.AnyIdentity, s.IgnoreTlog, s.IgnoreSCT, s.IgnoreAttestations = true, true, true, true
 		}, anyIdentityWarning,
-			"sigstore.rekor_url: "+noRekorWarning,
 			"sigstore.ignore_tlog: signatures need no entry in a transparency log, so that one made in secret, or with a stolen key and a false time, counts too",
 			"sigstore.ignore_sct: certificates need no proof that they were published, so that one which the authority was tricked into goes unnoticed",
 		)},
+		{"Rekor, which is not asked", `sigstore { rekor_url = "https://rekor.example.org" }`,
+			block(anybody, anyIdentityWarning, "sigstore.rekor_url: "+noRekorWarning)},
+		{"Rekor, which would not be asked", `sigstore {
+			rekor_url   = "https://rekor.example.org"
+			ignore_tlog = true
+		}`, block(func(s *config.Sigstore) { s.AnyIdentity, s.IgnoreTlog = true, true }, anyIdentityWarning,
+			"sigstore.ignore_tlog: signatures need no entry in a transparency log, so that one made in secret, or with a stolen key and a false time, counts too")},
 		{"nothing that weakens", `sigstore {
 			ignore_tlog         = false
 			ignore_sct          = false

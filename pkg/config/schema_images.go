@@ -159,8 +159,8 @@ var registryKey = key{
 		},
 		{
 			name: "repositories", kind: listKind, byDefault: "all",
-			meaning: "Which repositories the credentials are for: `pay/` for all below it, `pay` for that one too.",
-			errors:  []string{"registry[...].repositories: at least one is required where it is given", "registry[...].repositories: ... is not the beginning of a repository's path", "registry[...].repositories: there are no credentials that they are for"},
+			meaning: "Which repositories credentials are sent for, wherever they are from: `pay/` for all below it, `pay` for that one too.",
+			errors:  []string{"registry[...].repositories: at least one is required where it is given", "registry[...].repositories: ... is not the beginning of a repository's path"},
 		},
 		{
 			name: "token_hosts", kind: listKind, byDefault: "none",
