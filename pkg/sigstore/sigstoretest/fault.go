@@ -1,7 +1,6 @@
 package sigstoretest
 
 import (
-	"compress/gzip"
 	"fmt"
 	"maps"
 	"net/http"
@@ -200,19 +199,19 @@ func Endless(mediaType string) Fault {
 	}
 }
 
-// GzipBomb serves so many bytes that are next to nothing as they are sent.
+// GzipBomb serves so many bytes, in whole MiB, that are next to nothing as they
+// are sent.
 func GzipBomb(mediaType string, size int) Fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {
 		w.Header().Set("Content-Type", mediaType)
 		w.Header().Set("Content-Encoding", "gzip")
-		out := gzip.NewWriter(w)
-		chunk := []byte(strings.Repeat(" ", 64<<10))
-		for sent := 0; sent < size; sent += len(chunk) {
-			if _, err := out.Write(chunk); err != nil {
+		const each = 1 << 20
+		member := compress(make([]byte, each)) // a stream may have many: RFC 1952, 2.2
+		for sent := 0; sent < size; sent += each {
+			if _, err := w.Write(member); err != nil {
 				return
 			}
 		}
-		_ = out.Close()
 	}
 }
 
