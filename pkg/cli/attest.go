@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -14,8 +15,10 @@ import (
 	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/setup"
 	"github.com/podseal/podseal/pkg/terminal"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 func (c *command) attestCommand() *cobra.Command {
@@ -74,6 +77,7 @@ func (c *command) attest(ctx context.Context, pid int32, explain bool, entry ent
 			entry.trustDomain = cfg.block.TrustDomain.Text
 		}
 		a.Explanation = newExplanation(cfg, report)
+		a.Explanation.addImages(cfg.selectorType(), report, err)
 		a.Explanation.Source = newExplainedSource(cfg, parts)
 		a.Explanation.suggest(cfg.selectorType(), report, entry)
 	}
@@ -157,6 +161,22 @@ func newExplanation(cfg *configuration, r *attest.Report) *explanation {
 	return e
 }
 
+// addImages adds what was found out about the container's image.
+func (e *explanation) addImages(selectorType string, r *attest.Report, err error) {
+	if r.Images == nil || r.Container == nil {
+		return
+	}
+	refusal, _ := errors.AsType[*verify.Error](err)
+	v := newVerifiedImage(r.Container, r.Images, refusal)
+	if values, err := selector.Images(r.Images.Trust); err == nil {
+		for _, value := range values {
+			v.Selectors = append(v.Selectors, selectorType+":"+value)
+		}
+	}
+	v.explain(r.Images)
+	e.Images = append(e.Images, v)
+}
+
 func newExplainedSource(cfg *configuration, parts *setup.Parts) explainedSource {
 	source, err := parts.Using()
 	e := explainedSource{Name: source, Address: cfg.address(source)}
@@ -188,6 +208,8 @@ func found(step attest.Step, r *attest.Report) string {
 		return "calls of this pod and in all are within their bounds"
 	case attest.StepPod:
 		return podAndContainer(r.Pod, r.Container)
+	case attest.StepImages:
+		return imagesFound(r)
 	case attest.StepCheck:
 		return "still the same process in the same cgroups"
 	case attest.StepSelectors:
@@ -209,6 +231,38 @@ func podAndContainer(p *pod.Pod, c *pod.Container) string {
 		text += fmt.Sprintf(", %s container %s", c.Type, c.Name)
 	}
 	return text
+}
+
+// imagesFound says what came of the container's image, and who said what it is.
+func imagesFound(r *attest.Report) string {
+	if r.Images == nil || r.Images.NoPolicy {
+		return "no image policy applies"
+	}
+	text := ""
+	for _, i := range r.Images.Images {
+		text = fmt.Sprintf("%s runs %s, as %s says; ", i.Container, i.Runs.ImageID, saidBy[i.Runs.Source])
+	}
+	holding, skipped := 0, 0
+	for _, v := range r.Images.Verdicts {
+		if v.Skipped {
+			skipped++
+		} else {
+			holding++
+		}
+	}
+	switch {
+	case skipped == 0:
+		return fmt.Sprintf("%s%d policies hold", text, holding)
+	case holding == 0:
+		return text + "the image is on the list of images that are not looked at"
+	}
+	return fmt.Sprintf("%s%d policies hold, and one does not look at the image", text, holding)
+}
+
+var saidBy = map[verify.Source]string{
+	verify.FromKubelet: "the pod's record",
+	verify.FromPodsAPI: "the kubelet's Pods API",
+	verify.FromCRI:     "the container runtime",
 }
 
 // suggest puts in the registration entry, where there is a pod.

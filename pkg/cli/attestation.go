@@ -56,6 +56,8 @@ type explanation struct {
 	Steps         []explainedStep `json:"steps"`
 	Cgroups       []cgroupLine    `json:"cgroups"`
 	Attempts      []podAttempt    `json:"attempts"`
+	// Images is the container's image, where images are verified.
+	Images []verifiedImage `json:"images,omitempty"`
 	// Entry is a registration entry to suggest, NoEntry why there is none.
 	Entry   *entry `json:"entry,omitempty"`
 	NoEntry string `json:"no_entry,omitempty"`
@@ -167,6 +169,10 @@ func (e *explanation) write(w *writer) {
 			rows = append(rows, []terminal.Cell{terminal.Text(strconv.Itoa(i + 1)), terminal.Text(duration(a.Took)), terminal.Text(strconv.Itoa(a.Pods)), missing})
 		}
 		w.table([]string{"look", "took", "pods", "result"}, rows)
+	}
+	for _, i := range e.Images {
+		i.Selectors = nil // they are among all of them
+		i.write(w)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/printable"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // maxCause bounds an error's text, in bytes: it may quote strangers.
@@ -16,7 +17,8 @@ const maxCause = 4 << 10
 
 // diagnose says in two sentences what went wrong and what to do about it.
 func diagnose(err error) *failure {
-	if d, ok := diagnosis.Of(err); ok {
+	// An image has reasons of many kinds, none of which is all.
+	if d, ok := diagnosis.Of(err); ok && !isType[*verify.Error](err) {
 		return &failure{Cause: d.Cause, Remedy: d.Remedy}
 	}
 	f := &failure{Cause: printable.Line(err.Error(), maxCause)}
@@ -41,6 +43,8 @@ var remedies = []struct {
 	{is(container.ErrMalformed), "Compare /proc/<pid>/cgroup of the process with docs/security.md: podseal reads paths as the kernel and the kubelet write them, and nothing else."},
 	{isType[*container.ConflictError], "Look at the process's cgroups with --explain: somebody moved it in one hierarchy and not in the others; start the container again."},
 	{is(container.ErrTooManyCalls), "Wait for calls of this pod to end; see docs/security.md, bounds."},
+
+	{isType[*verify.Error], "Ask podseal attest --pid PID --explain, or podseal verify IMAGE@sha256:... --explain, which show what was found for the image, where, and what each authority says of it."},
 
 	{is(attest.ErrEphemeral), "Set ephemeral_containers = true if everybody who may add ephemeral containers to a pod may have the pod's identity."},
 	{is(attest.ErrEnded), "Ask for a process of the container's current run: kubectl get pod -o yaml shows the containerID of each."},
