@@ -3,6 +3,7 @@ package image_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/podseal/podseal/pkg/image"
@@ -255,8 +256,15 @@ func FuzzResolve(f *testing.F) {
 			t.Fatalf("%v runs, and the runtime said %v", c.Config, r.Config)
 		}
 		for _, candidate := range c.Candidates {
-			if d := w.documents[key(candidate.Repository, candidate.Digest)]; image.Of([]byte(d.body)) != candidate.Digest {
-				t.Fatalf("%v was not served", candidate)
+			d := w.documents[key(candidate.Repository, candidate.Digest)]
+			m, err := image.ParseManifest([]byte(d.body), d.mediaType)
+			switch {
+			case err != nil, image.Of([]byte(d.body)) != candidate.Digest:
+				t.Fatalf("%v was not served: %v", candidate, err)
+			case !m.IsIndex() && m.Config.Digest != c.Config:
+				t.Fatalf("%v is of %v, and %v runs", candidate, m.Config.Digest, c.Config)
+			case m.IsIndex() && !slices.ContainsFunc(c.Candidates, func(leaf image.Candidate) bool { return m.Contains(leaf.Digest, nil) }):
+				t.Fatalf("the index %v contains nothing that runs", candidate)
 			}
 		}
 	})
