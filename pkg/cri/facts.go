@@ -19,15 +19,6 @@ const (
 	labelName      = "io.kubernetes.container.name"
 )
 
-// check makes sure that a status is of the container that was asked about: runtimes
-// complete what they take for the beginning of an ID.
-func check(s *runtimev1.ContainerStatus, id string) error {
-	if s.GetId() != id {
-		return contradicts("asked about the container %q it describes %q", id, s.GetId())
-	}
-	return nil
-}
-
 // in is what is known of a container that is in that sandbox.
 func in(s *runtimev1.ContainerStatus, sandbox *runtimev1.PodSandboxStatus) (*Container, error) {
 	pod, labels := sandbox.GetMetadata(), s.GetLabels()
