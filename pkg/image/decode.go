@@ -29,7 +29,8 @@ func decode(body []byte, members ...member) error {
 	if err := checkShape(body); err != nil {
 		return err
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(body))
+	// A buffer, and no other reader, is not copied.
+	d := jsontext.NewDecoder(bytes.NewBuffer(body))
 	if err := object(d, members); err != nil {
 		return err
 	}

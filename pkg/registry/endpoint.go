@@ -54,6 +54,8 @@ type endpoint struct {
 
 	slots  chan struct{}
 	bucket *rate.Limiter
+	// heavy holds something while a long answer is read and parsed.
+	heavy chan struct{}
 	// turn holds something while somebody gets a token, so that requests that start
 	// together get one.
 	turn chan struct{}
@@ -108,6 +110,7 @@ func (c *Client) bareEndpoint(registry string) *endpoint {
 		slots:    make(chan struct{}, maxAtOnce),
 		bucket:   rate.NewLimiter(perSecond, burst),
 		tokens:   tokens{},
+		heavy:    make(chan struct{}, 1),
 		turn:     make(chan struct{}, 1),
 	}
 }

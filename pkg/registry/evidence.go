@@ -3,7 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -23,11 +23,11 @@ const (
 	// maxPayload is the length of a simple signing payload, and maxAnnotations that
 	// of the annotations of a layer, in bytes.
 	maxPayload     = 64 << 10
-	maxAnnotations = 128 << 10
+	maxAnnotations = 64 << 10
 	// small is the length in bytes up to which something is taken whatever else
-	// there is. The longer ones of one place may together have twice MaxBundle:
+	// there is. The longer ones of one place may together have no more than MaxBundle:
 	// somebody's huge attestations take no room from signatures.
-	small = 128 << 10
+	small = 64 << 10
 	// together is how many things are fetched at once for one image and place.
 	together = 4
 )
@@ -77,10 +77,8 @@ type search struct {
 type part struct {
 	items    []evidence.Item
 	problems []error
-	// silent are why lists of the place could not be read.
-	silent []error
-	// lists is how many lists the place has.
-	lists int
+	// answered is how many lists were there to be read, or not there at all.
+	answered int
 }
 
 func (p *part) problem(s *search, what string, err error) {
@@ -99,39 +97,39 @@ func (s *search) all(ctx context.Context) (*Found, error) {
 		return nil
 	}) {
 		if err != nil { // a panic
-			parts[i] = part{silent: []error{err}, lists: 1}
+			parts[i].problem(s, "evidence", err)
 		}
 	}
 	found := &Found{}
-	var silent []error
-	lists := 0
+	answered := 0
 	for _, p := range parts {
 		found.Items = append(found.Items, p.items...)
 		found.Problems = append(found.Problems, p.problems...)
-		silent = append(silent, p.silent...)
-		lists += p.lists
+		answered += p.answered
 	}
-	if len(silent) == lists {
-		return nil, s.nothingAnswered(silent)
+	if answered == 0 {
+		return nil, s.nothingAnswered(found.Problems)
 	}
-	for _, err := range silent {
-		found.Problems = append(found.Problems, about(s.ref.Repository, "evidence for "+s.ref.Digest.String(), err))
-	}
-	slices.SortFunc(found.Problems, byText)
-	found.Problems = slices.CompactFunc(found.Problems, func(a, b error) bool { return byText(a, b) == 0 })
+	found.Problems = sorted(found.Problems)
 	return found, nil
 }
 
-func byText(a, b error) int { return strings.Compare(a.Error(), b.Error()) }
+// sorted returns the errors by their texts, each once.
+func sorted(errs []error) []error {
+	byText := func(a, b error) int { return strings.Compare(a.Error(), b.Error()) }
+	slices.SortFunc(errs, byText)
+	return slices.CompactFunc(errs, func(a, b error) bool { return byText(a, b) == 0 })
+}
 
-func (s *search) nothingAnswered(why []error) error {
+// nothingAnswered is an error of why each of the lists could not be had.
+func (s *search) nothingAnswered(problems []error) error {
 	kind := Unavailable
-	for _, err := range why {
-		kind = max(kind, kindOf(err))
+	var why []error
+	for _, p := range problems {
+		kind = max(kind, kindOf(p))
+		why = append(why, errors.Unwrap(p))
 	}
-	slices.SortFunc(why, byText)
-	why = slices.CompactFunc(why, func(a, b error) bool { return byText(a, b) == 0 })
-	return &Error{Repository: s.ref.Repository, What: "evidence for " + s.ref.Digest.String(), Kind: kind, Err: several(why)}
+	return &Error{Repository: s.ref.Repository, What: "evidence for " + s.ref.Digest.String(), Kind: kind, Err: several(sorted(why))}
 }
 
 // tagged is the tag under which something about the image is, by convention.
@@ -139,22 +137,23 @@ func (s *search) tagged(suffix string) string { return "sha256-" + s.ref.Digest.
 
 // underTag takes the layers of the image that one of cosign's tags names.
 func (s *search) underTag(ctx context.Context, tag string) part {
-	p := part{lists: 1}
-	a, err := s.tag(ctx, s.ref.Repository, tag)
+	var p part
+	what := "tag " + tag
+	var m *image.Manifest
+	err := s.reading(ctx, s.aboutManifest(s.ref.Repository, tag), func(a *answer) (err error) {
+		p.answered++
+		m, err = parseManifest(a)
+		if err == nil && m.IsIndex() {
+			err = fail(Malformed, "it is an index and not an image whose layers are signatures")
+		}
+		return err
+	})
 	switch {
 	case err != nil && kindOf(err) == NotFound:
+		p.answered++
 		return p
 	case err != nil:
-		p.silent = append(p.silent, fmt.Errorf("tag %s: %w", tag, err))
-		return p
-	}
-	what := "tag " + tag
-	m, err := image.ParseManifest(a.body, a.mediaType)
-	if err == nil && m.IsIndex() {
-		err = fail(Malformed, "it is an index and not an image whose layers are signatures")
-	}
-	if err != nil {
-		p.problem(s, what, malformed(err))
+		p.problem(s, what, err)
 		return p
 	}
 	layers := slices.DeleteFunc(m.Layers, func(d image.Descriptor) bool {
@@ -181,12 +180,24 @@ func (s *search) underTag(ctx context.Context, tag string) part {
 	return p
 }
 
-// malformed is an error about what an answer says.
-func malformed(err error) error {
-	if kindOf(err) == Limit {
+// reading fetches something and calls read with it, and lets at most one long answer
+// of the registry be read at a time.
+func (s *search) reading(ctx context.Context, q question, read func(*answer) error) error {
+	q.load = &load{slot: s.heavy}
+	defer q.load.done()
+	a, err := s.get(ctx, q)
+	if err != nil {
 		return err
 	}
-	return fail(Malformed, "%w", err)
+	return read(a)
+}
+
+func parseManifest(a *answer) (*image.Manifest, error) {
+	m, err := image.ParseManifest(a.body, a.mediaType)
+	if err != nil && kindOf(err) != Limit {
+		err = fail(Malformed, "%w", err)
+	}
+	return m, err
 }
 
 // formatOf is what a layer of that media type is, nothing if it is none of ours.
@@ -215,7 +226,7 @@ type room struct {
 	left   int64
 }
 
-func (s *search) room() *room { return &room{s.client.limits, 2 * s.client.limits.MaxBundle} }
+func (s *search) room() *room { return &room{s.client.limits, s.client.limits.MaxBundle} }
 
 // take says why a layer is not fetched. What it says of its length is what will be
 // fetched at most.

@@ -5,8 +5,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -23,7 +23,7 @@ const maxPages = 4
 // of referrers and the tag that stands in for it where there is no list are read
 // both: somebody may have used the tag before the registry had a list.
 func (s *search) bundles(ctx context.Context) part {
-	p := part{lists: 2}
+	var p part
 	byList, byTag := newListing(s.client.limits.MaxReferrers), newListing(s.client.limits.MaxReferrers)
 	fallback := s.tagged("")
 	whats := []string{"referrers of " + s.ref.Digest.String(), "tag " + fallback}
@@ -33,15 +33,14 @@ func (s *search) bundles(ctx context.Context) part {
 		}
 		return s.listTag(ctx, fallback, byTag)
 	}) {
-		switch {
-		case err == nil:
-		case kindOf(err) == Malformed || kindOf(err) == Limit:
+		if err != nil {
 			p.problem(s, whats[i], err)
-		default:
-			p.silent = append(p.silent, fmt.Errorf("%s: %w", whats[i], err))
 		}
 	}
 	for i, l := range []*listing{byList, byTag} {
+		if l.answered {
+			p.answered++
+		}
 		if l.unfit > 0 {
 			p.problem(s, whats[i], fail(Malformed, "%d of the entries have no SHA-256 digest", l.unfit))
 		}
@@ -98,15 +97,21 @@ func (s *search) takeBundles(ctx context.Context, p *part, room *room, manifests
 }
 
 // bundleLayer returns the layer of a manifest that is a bundle, nil if it has none.
-func (s *search) bundleLayer(ctx context.Context, d image.Digest) (*image.Descriptor, error) {
-	a, err := s.manifest(ctx, s.ref.Repository, d)
-	if err != nil {
-		return nil, err
-	}
-	m, err := image.ParseManifest(a.body, a.mediaType)
-	if err != nil {
-		return nil, malformed(err)
-	}
+func (s *search) bundleLayer(ctx context.Context, d image.Digest) (layer *image.Descriptor, err error) {
+	err = s.reading(ctx, s.aboutManifest(s.ref.Repository, d.String()), func(a *answer) error {
+		if err := compare(a.body, d); err != nil {
+			return err
+		}
+		m, err := parseManifest(a)
+		if err == nil {
+			layer, err = onlyBundle(m)
+		}
+		return err
+	})
+	return layer, err
+}
+
+func onlyBundle(m *image.Manifest) (*image.Descriptor, error) {
 	bundles := slices.DeleteFunc(m.Layers, func(d image.Descriptor) bool { return formatOf(d.MediaType) != evidence.Bundle })
 	switch len(bundles) {
 	case 0:
@@ -125,21 +130,22 @@ func (s *search) listReferrers(ctx context.Context, to *listing) error {
 	visited := map[string]bool{}
 	for page := 1; ; page++ {
 		visited[u.String()] = true
-		a, err := s.get(ctx, question{s.ref.Repository, u, image.OCIIndex, s.client.limits.MaxManifest, -1})
+		var link string
+		var base *url.URL
+		q := question{repository: s.ref.Repository, url: u, accept: image.OCIIndex, max: s.client.limits.MaxManifest, size: -1}
+		err := s.reading(ctx, q, func(a *answer) error {
+			link, _ = nextLink(a.links)
+			base = a.url
+			return to.read(a)
+		})
 		if page == 1 && hasNoList(err) {
+			to.answered = true
 			return nil
 		}
-		if err != nil {
+		if err != nil || link == "" {
 			return err
 		}
-		if err := to.read(a); err != nil {
-			return err
-		}
-		link, more := nextLink(a.links)
-		if !more {
-			return nil
-		}
-		next, err := a.url.Parse(link)
+		next, err := base.Parse(link)
 		switch {
 		case err != nil:
 			return fail(Malformed, "the next page is at %q, which is no place", clip(link))
@@ -164,14 +170,12 @@ func hasNoList(err error) bool {
 // listTag reads the list under the tag that stands in for the registry's ("Referrers
 // Tag Schema").
 func (s *search) listTag(ctx context.Context, tag string, to *listing) error {
-	a, err := s.tag(ctx, s.ref.Repository, tag)
-	if err != nil {
-		if kindOf(err) == NotFound {
-			return nil
-		}
-		return err
+	err := s.reading(ctx, s.aboutManifest(s.ref.Repository, tag), to.read)
+	if err != nil && kindOf(err) == NotFound {
+		to.answered = true
+		return nil
 	}
-	return to.read(a)
+	return err
 }
 
 // listing is what lists say refers to an image. What they say of an entry decides
@@ -184,6 +188,8 @@ type listing struct {
 	// said, and the others.
 	ranks [3][]image.Digest
 	known map[image.Digest]bool
+	// answered is whether there was a list to be read, or surely none.
+	answered bool
 	// dropped is how many there was no room for, unfit how many have no digest.
 	dropped, unfit int
 }
@@ -229,6 +235,7 @@ func merge(a, b *listing, most int) (candidates []image.Digest, dropped int) {
 // nothing in a list is believed, it may be long, and one entry that nobody can read
 // must not hide the others.
 func (l *listing) read(a *answer) error {
+	l.answered = true
 	if a.mediaType != image.OCIIndex && a.mediaType != image.DockerIndex {
 		return fail(Malformed, "it is a %q and not a list of manifests", clip(a.mediaType))
 	}
@@ -240,8 +247,9 @@ func (l *listing) read(a *answer) error {
 
 func (l *listing) parse(body []byte) error {
 	// Duplicates are allowed so that the decoder need not remember what names there
-	// were; it goes 10,000 levels deep and no further.
-	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	// were; it goes 10,000 levels deep and no further. A buffer, and no other reader,
+	// is not copied.
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	listed := false
 	err := eachMember(d, func(name string) error {
 		if name != "manifests" || d.PeekKind() != '[' {

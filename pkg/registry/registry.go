@@ -76,7 +76,8 @@ type Limits struct {
 	// MaxManifest is the length of a manifest, a list of referrers or a
 	// configuration in bytes (4 MiB).
 	MaxManifest int64
-	// MaxBundle is the length of a bundle or an attestation in bytes (8 MiB).
+	// MaxBundle is the length of a bundle or an attestation in bytes (8 MiB), and of
+	// all together that are longer than 64 KiB and in the same place.
 	MaxBundle int64
 }
 

@@ -33,6 +33,8 @@ type question struct {
 	// max is how long the answer may be, in bytes; size is how long it is, where
 	// that is known, and else negative.
 	max, size int64
+	// load is entered before much of an answer is read.
+	load *load
 }
 
 // answer is a complete answer 200.
@@ -58,11 +60,15 @@ func (e *endpoint) manifest(ctx context.Context, r image.Repository, d image.Dig
 	if d.IsZero() {
 		return nil, fail(Malformed, "no digest is asked for")
 	}
-	a, err := e.get(ctx, question{r, e.url(r, "manifests", d.String()), manifestTypes, e.client.limits.MaxManifest, -1})
+	a, err := e.get(ctx, e.aboutManifest(r, d.String()))
 	if err != nil {
 		return nil, err
 	}
 	return a, compare(a.body, d)
+}
+
+func (e *endpoint) aboutManifest(r image.Repository, reference string) question {
+	return question{repository: r, url: e.url(r, "manifests", reference), accept: manifestTypes, max: e.client.limits.MaxManifest, size: -1}
 }
 
 // tag fetches what a tag means.
@@ -70,7 +76,7 @@ func (e *endpoint) tag(ctx context.Context, r image.Repository, tag string) (*an
 	if !image.ValidTag(tag) {
 		return nil, fail(Malformed, "%q is not a tag", clip(tag))
 	}
-	return e.get(ctx, question{r, e.url(r, "manifests", tag), manifestTypes, e.client.limits.MaxManifest, -1})
+	return e.get(ctx, e.aboutManifest(r, tag))
 }
 
 // blob fetches by digest, and compares.
@@ -82,7 +88,7 @@ func (e *endpoint) blobOf(ctx context.Context, r image.Repository, d image.Diges
 	if d.IsZero() {
 		return nil, fail(Malformed, "no digest is asked for")
 	}
-	a, err := e.get(ctx, question{r, e.url(r, "blobs", d.String()), "*/*", most, size})
+	a, err := e.get(ctx, question{repository: r, url: e.url(r, "blobs", d.String()), accept: "*/*", max: most, size: size})
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +202,7 @@ func (e *endpoint) roundTrip(ctx context.Context, transport http.RoundTripper, u
 	r := &reply{status: resp.StatusCode, header: resp.Header}
 	r.url, r.links = u, resp.Header.Values("Link")
 	r.mediaType, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type")) // none, where it is none
-	body := &boundedReader{ctx: ctx, r: resp.Body}
+	body := &boundedReader{ctx: ctx, r: resp.Body, load: q.load}
 	if r.status != http.StatusOK {
 		body.left = maxErrorBody
 		r.body, _ = io.ReadAll(body) // what there is of it
@@ -228,10 +234,12 @@ func readBody(body *boundedReader, said int64, q question) ([]byte, error) {
 		return nil, tooLong
 	}
 	var buffer bytes.Buffer
-	if known {
-		buffer.Grow(int(body.left) + bytes.MinRead)
-	} else if said > 0 {
-		buffer.Grow(int(min(said, 1<<20)) + bytes.MinRead)
+	if length := min(max(said, q.size), body.left); length >= 0 {
+		if err := q.load.add(body.ctx, length); err != nil {
+			return nil, err
+		}
+		// In one piece: what it would grow through is memory too.
+		buffer.Grow(int(length) + bytes.MinRead)
 	}
 	_, err := buffer.ReadFrom(body)
 	switch {
@@ -254,6 +262,7 @@ type boundedReader struct {
 	ctx  context.Context // of the one request that the reader lives for
 	r    io.Reader
 	left int64
+	load *load
 }
 
 func (b *boundedReader) Read(p []byte) (int, error) {
@@ -269,6 +278,9 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		return n, errTooLong
 	}
+	if err := b.load.add(b.ctx, int64(n)); err != nil {
+		return n, err
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = explain(b.ctx, err)
 	} else if err != nil && b.ctx.Err() != nil {
@@ -277,6 +289,41 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 		err = ended(b.ctx)
 	}
 	return n, err
+}
+
+// light is the length in bytes up to which answers are read at once. A longer one
+// waits until no other of the same registry is being read and parsed: they are
+// rare, and several together would be most of our memory.
+const light = 256 << 10
+
+// load is the part of one answer in that. A nil load has none.
+type load struct {
+	slot chan struct{}
+	read int64
+	held bool
+}
+
+// add waits, where it has to, before that much more is read or when it was.
+func (l *load) add(ctx context.Context, n int64) error {
+	if l == nil {
+		return nil
+	}
+	if l.read += n; l.held || l.read <= light {
+		return nil
+	}
+	select {
+	case l.slot <- struct{}{}:
+		l.held = true
+		return nil
+	case <-ctx.Done():
+		return fail(Unavailable, "another long answer was being read: %w", context.Cause(ctx))
+	}
+}
+
+func (l *load) done() {
+	if l.held {
+		<-l.slot
+	}
 }
 
 // explain says why there is no answer.
