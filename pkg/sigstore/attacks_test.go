@@ -251,6 +251,31 @@ func TestPromisesOfSomethingElse(t *testing.T) {
 	})
 }
 
+// Row 3: an entry of Rekor v2's kind in a log of Rekor v1. sigstore-go compares such
+// an entry with nothing.
+func TestAnEntryOfRekor2InRekor1(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := sigstoretest.Sign(w.signed()).Parts
+	base := w.signed()
+	base.Entry = func(e *sigstoretest.Entry) { e.Kind, e.Version = "hashedrekord", "0.0.2" }
+	strip := func(p *sigstoretest.Parts) { p.Entries[0].SignedEntryTimestamp = nil }
+	for name, change := range map[string]func(*sigstoretest.Entry){
+		"of another signature":   func(e *sigstoretest.Entry) { e.Signature = other.Signature },
+		"of another certificate": func(e *sigstoretest.Entry) { e.Certificate = other.Certificate },
+		"of another key":         func(e *sigstoretest.Entry) { e.Certificate = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := base
+			s.Entry = func(e *sigstoretest.Entry) { base.Entry(e); change(e) }
+			s.Break = strip
+			_, err := w.sign(t, keyless(t, releaseIdentity()), s)
+			refused(t, err, sigstore.ReasonLog)
+		})
+	}
+}
+
 // Row 14: a log counts only for the time of its key, both ends included, also where
 // the time is a timestamp authority's.
 func TestALogThatWasNotInUse(t *testing.T) {

@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"cmp"
 	"crypto"
 	"crypto/x509"
@@ -70,7 +71,11 @@ func (a *Authority) verify(m *material) (crypto.PublicKey, crypto.Hash, error) {
 	case m.chained && a.kind == keyless:
 		return nil, 0, refuse(ReasonMalformed, "a bundle of this version must not have a chain of certificates")
 	}
-	for _, c := range append([]*x509.Certificate{m.leaf}, m.above...) {
+	certificates := []*x509.Certificate{m.leaf}
+	if a.kind == pki { // elsewhere the others are not used
+		certificates = append(certificates, m.above...)
+	}
+	for _, c := range certificates {
 		if err := checkKey(c.PublicKey); err != nil {
 			return nil, 0, refuse(ReasonSigner, "it has a certificate of %w", err)
 		}
@@ -122,7 +127,7 @@ func (m *material) settle(hash crypto.Hash) error {
 	if !ok {
 		return refuse(ReasonContent, "it has a digest of another kind than was asked for")
 	}
-	if string(digest) != string(m.message.digest) {
+	if !bytes.Equal(digest, m.message.digest) {
 		return refuse(ReasonContent, "the message digest is not that of what was signed")
 	}
 	return nil
@@ -144,14 +149,10 @@ func (a *Authority) logged(seen *view, trust trusted) (first *logEntry, times []
 			strangers++
 			continue
 		}
-		seen.looked = []*tlog.Entry{e}
-		stamps, err := verify.VerifyTlogEntry(seen, trust, 1, true)
+		stamps, err := seen.verifyEntry(e, trust)
 		if err != nil {
 			if !a.requireLog {
 				return nil, nil, nil
-			}
-			if e.HasInclusionPromise() { // of which nothing is in the error
-				err = cmp.Or(tlog.VerifySET(e, logs), err)
 			}
 			return nil, nil, refuse(ReasonLog, "its entry in the log %.200q: %w", log.BaseURL, err)
 		}
@@ -173,6 +174,25 @@ func (a *Authority) logged(seen *view, trust trusted) (first *logEntry, times []
 		return nil, nil, refuse(ReasonLog, "none of its log entries (%d) is of a log that the trust root knows", strangers)
 	}
 	return nil, nil, refuse(ReasonLog, "it has no log entry")
+}
+
+// verifyEntry verifies one log entry and returns the time that the log has signed,
+// if it has.
+func (v *view) verifyEntry(e *tlog.Entry, trust trusted) ([]root.Timestamp, error) {
+	v.looked = []*tlog.Entry{e}
+	stamps, err := verify.VerifyTlogEntry(v, trust, 1, true)
+	if err != nil {
+		if e.HasInclusionPromise() { // of which nothing is in the error
+			err = cmp.Or(tlog.VerifySET(e, trust.RekorLogs()), err)
+		}
+		return nil, err
+	}
+	// sigstore-go compares what Rekor v2 has logged by making the entry anew, but
+	// not if the checkpoint is one of Rekor v1: then any entry would do.
+	if e.IsRekorV2() && (!bytes.Equal(e.Signature(), v.signature) || !signer{v}.CompareKey(e.PublicKey(), trust)) {
+		return nil, errors.New("it is of another signature or signer")
+	}
+	return stamps, nil
 }
 
 // timestamped verifies RFC 3161 timestamps. The error says why there is none that

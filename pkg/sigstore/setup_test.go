@@ -1,6 +1,7 @@
 package sigstore_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -153,4 +154,14 @@ func quote(v any) string {
 		panic(err)
 	}
 	return string(text)
+}
+
+// decoded is what is in base64.
+func decoded(t testing.TB, text string) string {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

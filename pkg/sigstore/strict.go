@@ -23,27 +23,42 @@ var errLimit = errors.New("limit exceeded")
 func shape(data []byte, most int) error {
 	const maxDepth = 64
 	depth, commas := 0, 0
-	inString := false
 	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
+		switch data[i] {
+		case '"':
+			i += afterString(data[i+1:])
+		case '{', '[':
 			if depth++; depth > maxDepth {
 				return fmt.Errorf("%w: nested deeper than %d levels", errLimit, maxDepth)
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
-		case c == ',':
+		case ',':
 			if commas++; commas > most {
 				return fmt.Errorf("%w: more than %d members and elements", errLimit, most)
 			}
 		}
 	}
 	return nil
+}
+
+// afterString returns how long a string is that began just before, its closing
+// quote included.
+func afterString(data []byte) int {
+	for n := 0; ; {
+		quote := bytes.IndexByte(data[n:], '"')
+		if quote < 0 {
+			return len(data)
+		}
+		n += quote + 1
+		escapes := 0
+		for escapes < n-1 && data[n-2-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return n
+		}
+	}
 }
 
 // object calls visit for each member of a document that is one object. The value

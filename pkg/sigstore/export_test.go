@@ -1,0 +1,4 @@
+package sigstore
+
+// Shape is shape, for comparing with a decoder.
+var Shape = shape
