@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -242,21 +243,15 @@ func imagesFound(r *attest.Report) string {
 	for _, i := range r.Images.Images {
 		text = fmt.Sprintf("%s runs %s, as %s says; ", i.Container, i.Runs.ImageID, saidBy[i.Runs.Source])
 	}
-	holding, skipped := 0, 0
+	var names []string
 	for _, v := range r.Images.Verdicts {
+		name := nameOf(v.Dialect, v.Policy)
 		if v.Skipped {
-			skipped++
-		} else {
-			holding++
+			name += " (which skips the image)"
 		}
+		names = append(names, name)
 	}
-	switch {
-	case skipped == 0:
-		return fmt.Sprintf("%s%d policies hold", text, holding)
-	case holding == 0:
-		return text + "the image is on the list of images that are not looked at"
-	}
-	return fmt.Sprintf("%s%d policies hold, and one does not look at the image", text, holding)
+	return text + "nothing is against it of " + strings.Join(names, ", ")
 }
 
 var saidBy = map[verify.Source]string{

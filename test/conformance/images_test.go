@@ -1,9 +1,11 @@
 package conformance_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -268,5 +270,50 @@ func TestAForgedStatusIsNotBelieved(t *testing.T) {
 	}
 	for range 3 { // pods are known from the port at first, and from the Pods API then
 		wantFailure(t, careful, pid, codes.PermissionDenied, `image policy "release" does not hold`, unsigned.Ref.String(), "there is no signature at ")
+	}
+}
+
+// What the plugin does about an image can be looked at.
+func TestAttestExplainsWhatWasFoundOutAboutTheImage(t *testing.T) {
+	t.Parallel()
+	node := pluginproc.NewNode(t, kubelettest.Options{})
+	s := newSigning(t)
+	config := filepath.Join(t.TempDir(), "podseal.conf")
+	if err := os.WriteFile(config, []byte(node.Settings().HCL()+s.settings(releasePolicy)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	signed, unsigned := s.push("signed", s.dev), s.push("unsigned", nil)
+	for _, test := range []struct {
+		name    string
+		image   sigstoretest.Pushed
+		outcome string
+		texts   []string
+	}{
+		{"signed", signed, "verified", []string{"image_policy release", "accepted", "counts as signature: signed by dev@example.org", "k8s:image-policy:release", "as the pod's record says; nothing is against it of image_policy release"}},
+		{"unsigned", unsigned, "not_verified", []string{"image_policy release", "refused", "there is no signature at " + unsigned.Ref.String()}},
+	} {
+		pid := fmt.Sprint(node.Pod(of(test.name, test.image)))
+		text, _ := exec.CommandContext(t.Context(), pluginproc.Binary(t), "attest", "--pid", pid, "--explain", "--config", config).Output() // its exit code is not the point
+		plain := strings.Join(strings.Fields(string(text)), " ")
+		for _, want := range test.texts {
+			if !strings.Contains(plain, want) {
+				t.Errorf("%s: %q is missing in\n%s", test.name, want, text)
+			}
+		}
+		document, _ := exec.CommandContext(t.Context(), pluginproc.Binary(t), "attest", "--pid", pid, "--explain", "-o", "json", "--config", config).Output()
+		var answer struct {
+			Explanation struct {
+				Images []struct {
+					Outcome string
+					ImageID string `json:"image_id"`
+				}
+			}
+		}
+		if err := json.Unmarshal(document, &answer); err != nil {
+			t.Fatal(err)
+		}
+		if images := answer.Explanation.Images; len(images) != 1 || images[0].Outcome != test.outcome || images[0].ImageID != test.image.Ref.String() {
+			t.Errorf("%s: %s", test.name, document)
+		}
 	}
 }
