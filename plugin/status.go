@@ -11,6 +11,7 @@ import (
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -30,6 +31,8 @@ var statuses = []struct {
 	{isType[*verify.Error], codes.Internal}, // of SPIRE's own block, whatever it is
 	{is(pod.ErrUndecodable), codes.Unavailable},
 	{isType[*attest.SourceError], codes.Unavailable},
+
+	{is(selector.ErrLimit), codes.ResourceExhausted},
 
 	{is(context.Canceled), codes.Canceled},
 	{is(context.DeadlineExceeded), codes.DeadlineExceeded},

@@ -56,6 +56,9 @@ type Signer struct {
 	Signatures []*sigstore.Signature
 }
 
+// ErrLimit is what more selectors, or a longer one, than the bounds allow is.
+var ErrLimit = errors.New("limit exceeded")
+
 // The bounds of image-trust selectors.
 const (
 	maxImageValues = 512
@@ -63,7 +66,7 @@ const (
 )
 
 // Images returns the selectors of image trust. More than 512 of them, or one of
-// more than 2 KiB, are an error that names the signature that was one too many:
+// more than 2 KiB, are an ErrLimit that names the signature that was one too many:
 // an entry must not match or miss by what was cut off.
 func Images(t Trust) ([]string, error) {
 	w := &imageValues{seen: map[string]bool{}}
@@ -198,11 +201,11 @@ func (w *imageValues) add(kind, value string) {
 	switch {
 	case w.err != nil || w.seen[v]:
 	case len(v) > maxImageValue:
-		w.fail(fmt.Errorf("its selector %s would have more than %d bytes", kind, maxImageValue))
+		w.fail(fmt.Errorf("%w: its selector %s would have more than %d bytes", ErrLimit, kind, maxImageValue))
 	case printable.Line(v, 0) != v:
 		w.fail(fmt.Errorf("its selector %s would have characters that don't show, or none of UTF-8", kind))
 	case len(w.seen) == maxImageValues:
-		w.fail(fmt.Errorf("it would make more than %d selectors of image trust", maxImageValues))
+		w.fail(fmt.Errorf("%w: it would make more than %d selectors of image trust", ErrLimit, maxImageValues))
 	default:
 		w.seen[v] = true
 	}

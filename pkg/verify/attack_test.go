@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -160,8 +161,8 @@ func TestATagThatWasMovedSinceProvesNothing(t *testing.T) {
 func TestASignersNameThatDoesNotPrint(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sigstoretest.RegistryOptions{})
-	any := authority(t)(sigstore.NewKeyless(sigstore.KeylessConfig{AnyIdentity: true}))
-	v := w.verifier(t, w.requires(t, any))
+	anybody := authority(t)(sigstore.NewKeyless(sigstore.KeylessConfig{AnyIdentity: true}))
+	v := w.verifier(t, w.requires(t, anybody))
 	names := []string{"a\nimage-policy:other@example.org", "a\x1b[31m@example.org", "a\xff\xfe@example.org", "a\u202e@example.org", "a" + strings.Repeat("b", 3<<10) + "@example.org"}
 	app := w.registry.PushImage("names", sigstoretest.Image{Content: "app"})
 	for i, name := range names {
@@ -277,8 +278,8 @@ func (s saying) Runs(context.Context, *pod.Pod, *pod.Container) (verify.Runs, er
 func TestTwoSignaturesDoNotMakeOneSigner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sigstoretest.RegistryOptions{})
-	any := authority(t)(sigstore.NewKeyless(sigstore.KeylessConfig{AnyIdentity: true}))
-	cfg := verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(), Block: &verify.Block{Judge: verify.Judge{Authority: any, Root: w.root}}}
+	anybody := authority(t)(sigstore.NewKeyless(sigstore.KeylessConfig{AnyIdentity: true}))
+	cfg := verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(), Block: &verify.Block{Judge: verify.Judge{Authority: anybody, Root: w.root}}}
 	app := w.registry.PushImage("two", sigstoretest.Image{Content: "app"})
 	for _, id := range []sigstoretest.Identity{
 		{Issuer: "https://good.example", Subject: sigstoretest.Email("nobody@example.org")},
@@ -353,7 +354,7 @@ func TestWhatCantBeToldFails(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		p := running(app)
-		if _, err := w.verifier(t, cfg).Container(ctx, p, &p.Containers[0]); err != context.Canceled { //nolint:errorlint // the very error
+		if _, err := w.verifier(t, cfg).Container(ctx, p, &p.Containers[0]); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	})

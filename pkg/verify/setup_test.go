@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -174,7 +175,7 @@ func wantSelectors(t testing.TB, v *verify.Verifier, p *pod.Pod, want ...string)
 func wantRefusal(t testing.TB, v *verify.Verifier, p *pod.Pod, kind verify.Kind, texts ...string) {
 	t.Helper()
 	got, err := selectors(t, v, p)
-	e, ok := err.(*verify.Error) //nolint:errorlint // the very error
+	e, ok := errors.AsType[*verify.Error](err)
 	if !ok {
 		t.Fatalf("not refused: %q, %v", got, err)
 	}
