@@ -1,6 +1,7 @@
 package setup_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,13 +10,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/podseal/podseal/pkg/config"
+	"github.com/podseal/podseal/pkg/cri/critest"
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/setup"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
+	"github.com/podseal/podseal/pkg/verify"
+	"github.com/podseal/podseal/test/testenv"
 )
 
 // trusted is a virtual Sigstore whose files are in a directory.
@@ -90,22 +94,16 @@ func (w *trusted) text(change ...string) string {
 	return strings.NewReplacer(change...).Replace(text)
 }
 
-// build makes parts that the test closes.
-func buildImages(t *testing.T, process *setup.Process, cfg *config.Config, previous *setup.Parts) *setup.Parts {
-	t.Helper()
-	parts, err := process.Build(cfg, previous)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { parts.CloseUnlessIn(nil) })
-	return parts
+// running is a pod that runs the image, by its status.
+func running(pushed sigstoretest.Pushed) *pod.Pod {
+	return &pod.Pod{UID: "u", Namespace: "ns", Name: "p", ServiceAccount: "sa", Containers: []pod.Container{{Name: "c", Type: pod.Regular, ID: "1",
+		SpecImage: pushed.Ref.String(), HasStatus: true, Image: pushed.Ref.String(), ImageID: pushed.Ref.String(), Running: true}}}
 }
 
 // verified are the selectors of image trust of a pod that runs the image.
 func verified(t *testing.T, parts *setup.Parts, pushed sigstoretest.Pushed) ([]string, error) {
 	t.Helper()
-	p := &pod.Pod{UID: "u", Namespace: "ns", Name: "p", ServiceAccount: "sa", Containers: []pod.Container{{Name: "c", Type: pod.Regular, ID: "1",
-		SpecImage: pushed.Ref.String(), HasStatus: true, Image: pushed.Ref.String(), ImageID: pushed.Ref.String(), Running: true}}}
+	p := running(pushed)
 	r, err := parts.Attestor.Images.Container(t.Context(), p, &p.Containers[0])
 	if err != nil {
 		return nil, err
@@ -118,7 +116,7 @@ func TestImagePoliciesOfAConfigurationAreInForce(t *testing.T) {
 	port, files := node(t)
 	w := newTrusted(t)
 	process := setup.NewProcess(slog.New(slog.DiscardHandler))
-	parts := buildImages(t, process, parse(t, port, files, w.text()), nil)
+	parts := build(t, process, parse(t, port, files, w.text()), nil)
 	if diff := cmp.Diff([]string(nil), parts.Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
@@ -178,12 +176,12 @@ func TestTheClientOfRegistriesSurvivesAReconfiguration(t *testing.T) {
 	other := sigstoretest.NewKey(sigstoretest.ECDSAP256)
 	w.registry.Attach(app.Ref, sigstoretest.Usual, sigstoretest.Sign(sigstoretest.Signature{Signer: other, Digest: app.Ref.Digest}))
 	process := setup.NewProcess(slog.New(slog.DiscardHandler))
-	first := buildImages(t, process, parse(t, port, files, w.text()), nil)
+	first := build(t, process, parse(t, port, files, w.text()), nil)
 	if got, err := verified(t, first, app); err == nil {
 		t.Errorf("before: %q", got)
 	}
 	w.write(t, "key.pub", other.PublicPEM())
-	second := buildImages(t, process, parse(t, port, files, w.text()), first)
+	second := build(t, process, parse(t, port, files, w.text()), first)
 	first.CloseUnlessIn(second)
 	if got, err := verified(t, second, app); err != nil {
 		t.Errorf("with the new key: %q, %v", got, err)
@@ -196,7 +194,7 @@ func TestTheClientOfRegistriesSurvivesAReconfiguration(t *testing.T) {
 	if got, err := verified(t, second, app); err != nil {
 		t.Errorf("after a refused configuration: %q, %v", got, err)
 	}
-	none := buildImages(t, process, parse(t, port, files, ""), second)
+	none := build(t, process, parse(t, port, files, ""), second)
 	second.CloseUnlessIn(none)
 	if none.Attestor.Images != nil {
 		t.Error("images are verified although nothing asks for it")
@@ -208,7 +206,7 @@ func TestThePublicGoodRootThatIsBuiltInIsDated(t *testing.T) {
 	port, files := node(t)
 	w := newTrusted(t)
 	process := setup.NewProcess(slog.New(slog.DiscardHandler))
-	parts := buildImages(t, process, parse(t, port, files, w.text(`trust_root = "own"`, "")), nil)
+	parts := build(t, process, parse(t, port, files, w.text(`trust_root = "own"`, "")), nil)
 	if len(parts.Warnings) != 1 || !strings.Contains(parts.Warnings[0], "built in") {
 		t.Errorf("warnings: %q", parts.Warnings)
 	}
@@ -217,5 +215,48 @@ func TestThePublicGoodRootThatIsBuiltInIsDated(t *testing.T) {
 	w.registry.Attach(app.Ref, sigstoretest.Usual, sigstoretest.Sign(sigstoretest.Signature{Signer: person, Digest: app.Ref.Digest, Witnesses: []sigstoretest.Witness{w.Rekor1}}))
 	if got, err := verified(t, parts, app); err == nil {
 		t.Errorf("another Sigstore's signature counts: %q", got)
+	}
+}
+
+// ADVERSARIAL.md 37: with cri_socket it is the runtime that says what runs, whatever
+// is written in the pod's status.
+func TestTheRuntimeIsBelievedWhereItIsConfigured(t *testing.T) {
+	t.Parallel()
+	testenv.Require(t, os.Geteuid() == 0, "needs root, who alone may listen in the runtime's place")
+	port, files := node(t)
+	w := newTrusted(t)
+	signed, unsigned := w.registry.PushImage("app", sigstoretest.Image{Content: "signed"}), w.registry.PushImage("app", sigstoretest.Image{Content: "unsigned"})
+	w.registry.Attach(signed.Ref, sigstoretest.Usual, sigstoretest.Sign(sigstoretest.Signature{Signer: w.key, Digest: signed.Ref.Digest}))
+	socket := filepath.Join(w.dir, "cri.sock")
+	runtime, err := critest.Start(critest.Options{Socket: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(runtime.Close)
+	text := w.text() + fmt.Sprintf("\ncri_socket = %q\n", socket)
+	process := setup.NewProcess(slog.New(slog.DiscardHandler))
+	parts := build(t, process, parse(t, port, files, text), nil)
+
+	run := func(image sigstoretest.Pushed) {
+		runtime.Pull(critest.Image{Config: image.Config.String(), Digests: []string{image.Ref.String()}})
+		runtime.Run(critest.Container{ID: "1", PodUID: "u", Namespace: "ns", PodName: "p", Name: "c", Image: image.Config.String(), Spec: image.Ref.String(), State: runtimev1.ContainerState_CONTAINER_RUNNING})
+	}
+	run(unsigned)
+	if got, err := verified(t, parts, signed); err == nil || !strings.Contains(err.Error(), unsigned.Ref.String()) {
+		t.Errorf("a forged status: %q, %v", got, err)
+	}
+	// The same client is asked after a reconfiguration, and another one where the
+	// socket is another.
+	second := build(t, process, parse(t, port, files, text+"disable_container_selectors = true\n"), parts)
+	parts.CloseUnlessIn(second)
+	if got, err := verified(t, second, signed); err == nil || !strings.Contains(err.Error(), unsigned.Ref.String()) {
+		t.Errorf("after a reconfiguration: %q, %v", got, err)
+	}
+	runtime.Stop()
+	third := build(t, process, parse(t, port, files, w.text()+fmt.Sprintf("\ncri_socket = %q\n", socket+".other")), second)
+	second.CloseUnlessIn(third)
+	_, err = verified(t, third, signed)
+	if e, ok := errors.AsType[*verify.Error](err); !ok || e.Kind() != verify.Unavailable {
+		t.Errorf("without a runtime: %v", err)
 	}
 }
