@@ -334,8 +334,8 @@ func TestCertificatesThatMustNotCount(t *testing.T) {
 	base.Witnesses = witnesses{w.TSA, w.Rekor1}
 	w.run(t, base, []attack{
 		{name: "of another Fulcio", change: func(s *sigstoretest.Signature) { s.Signer = stranger.Keyless(release()) }, want: sigstore.ReasonCertificate},
-		{name: "expired before it was signed", change: func(s *sigstoretest.Signature) { s.Certified = s.Time.Add(-time.Hour) }, want: sigstore.ReasonLog},
-		{name: "made after it was signed", change: func(s *sigstoretest.Signature) { s.Certified = s.Time.Add(time.Hour) }, want: sigstore.ReasonLog},
+		{name: "expired before it was signed", change: func(s *sigstoretest.Signature) { s.Certified = sigstoretest.Time.Add(-time.Hour) }, want: sigstore.ReasonLog},
+		{name: "made after it was signed", change: func(s *sigstoretest.Signature) { s.Certified = sigstoretest.Time.Add(time.Hour) }, want: sigstore.ReasonLog},
 		{name: "expired before it was stamped", change: func(s *sigstoretest.Signature) {
 			s.Token = func(k *sigstoretest.Token) { k.Time = k.Time.Add(time.Hour) }
 		}, want: sigstore.ReasonCertificate},
@@ -408,7 +408,7 @@ func TestTimestampsThatMustNotCount(t *testing.T) {
 		{name: "none", parts: func(p *sigstoretest.Parts) { p.Timestamps = nil }, want: sigstore.ReasonTime},
 		{name: "no timestamp at all", parts: func(p *sigstoretest.Parts) { p.Timestamps = [][]byte{[]byte("x")} }, want: sigstore.ReasonTime},
 		{name: "33 timestamps", parts: func(p *sigstoretest.Parts) { p.Timestamps = slices.Repeat(p.Timestamps, 33) }, want: sigstore.ReasonLimit},
-		{name: "a long one", parts: func(p *sigstoretest.Parts) { p.Timestamps = [][]byte{make([]byte, 129<<10)} }, want: sigstore.ReasonTime},
+		{name: "a long one", parts: func(p *sigstoretest.Parts) { p.Timestamps = [][]byte{make([]byte, 129<<10)} }, want: sigstore.ReasonLimit},
 	})
 }
 

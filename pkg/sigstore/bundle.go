@@ -67,11 +67,8 @@ func parseBundle(content []byte) (*found, error) {
 	if err := m.readSigner(b.GetVerificationMaterial(), version); err != nil {
 		return nil, err
 	}
-	for _, t := range b.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps() {
-		m.timestamps = append(m.timestamps, t.GetSignedTimestamp())
-	}
-	if len(m.timestamps) > maxTimestamps {
-		return nil, refuse(ReasonLimit, "more than %d timestamps", maxTimestamps)
+	if err := m.setTimestamps(b.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps()); err != nil {
+		return nil, err
 	}
 	if err := checkProofs(b.GetVerificationMaterial().GetTlogEntries(), version); err != nil {
 		return nil, err
@@ -139,6 +136,19 @@ func (m *material) readSigner(v *protobundle.VerificationMaterial, version bundl
 		if bytes.Equal(c.RawSubject, c.RawIssuer) {
 			return refuse(ReasonMalformed, "the bundle: a root certificate in the chain")
 		}
+	}
+	return nil
+}
+
+func (m *material) setTimestamps(timestamps []*protocommon.RFC3161SignedTimestamp) error {
+	if len(timestamps) > maxTimestamps {
+		return refuse(ReasonLimit, "more than %d timestamps", maxTimestamps)
+	}
+	for _, t := range timestamps {
+		if len(t.GetSignedTimestamp()) > maxTimestamp {
+			return refuse(ReasonLimit, "a timestamp is longer than %d bytes", maxTimestamp)
+		}
+		m.timestamps = append(m.timestamps, t.GetSignedTimestamp())
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sigstore_test
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"os"
@@ -31,13 +32,14 @@ func readFile(tb testing.TB, elements ...string) []byte {
 	return data
 }
 
-// readOr reads a file of a case, or gives what there is for cases without one.
+// readOr reads a line that a case has in a file, or gives what cases without it
+// have.
 func readOr(tb testing.TB, otherwise string, elements ...string) []byte {
 	tb.Helper()
 	if _, err := os.Stat(filepath.Join(elements...)); errors.Is(err, os.ErrNotExist) {
 		return []byte(otherwise)
 	}
-	return readFile(tb, elements...)
+	return bytes.TrimSpace(readFile(tb, elements...))
 }
 
 // refusals are the cases of the conformance suite that must be refused, each with
@@ -46,7 +48,7 @@ func readOr(tb testing.TB, otherwise string, elements ...string) []byte {
 // line.
 var refusals = map[string]sigstore.Reason{
 	"bundle-empty-certificate-chain":                       sigstore.ReasonMalformed,
-	"bundle-from-wrong-instance":                           sigstore.ReasonLog,
+	"bundle-from-wrong-instance":                           sigstore.ReasonCertificate,
 	"bundle-invalid-base64-signature":                      sigstore.ReasonMalformed,
 	"bundle-malformed-json":                                sigstore.ReasonMalformed,
 	"bundle-negative-log-index":                            sigstore.ReasonMalformed,
@@ -60,7 +62,7 @@ var refusals = map[string]sigstore.Reason{
 	"inclusion-proof-corrupted-hash":                       sigstore.ReasonLog,
 	"incorrect-public-key":                                 sigstore.ReasonLog,
 	"integrated-time-in-future":                            sigstore.ReasonLog,
-	"intoto-expired-certificate":                           sigstore.ReasonLog,
+	"intoto-expired-certificate":                           sigstore.ReasonCertificate,
 	"intoto-log-entry-mismatch":                            sigstore.ReasonLog,
 	"intoto-missing-inclusion-proof":                       sigstore.ReasonLog,
 	"intoto-set-outside-signing-cert-validity":             sigstore.ReasonLog,
@@ -136,7 +138,10 @@ func conformanceCase(t *testing.T, path string) error {
 	if err != nil {
 		return err
 	}
-	artifact := readOr(t, string(readFile(t, filepath.Dir(path), "a.txt")), path, "artifact")
+	artifact := readFile(t, filepath.Dir(path), "a.txt")
+	if _, err := os.Stat(filepath.Join(path, "artifact")); err == nil {
+		artifact = readFile(t, path, "artifact")
+	}
 	return authority.VerifyBlob(root, readFile(t, path, "bundle.sigstore.json"), sigstore.Blob{Content: artifact}, time.Now())
 }
 

@@ -225,10 +225,14 @@ func nameOf(raw asn1.RawValue) (name, error) {
 	return n, nil
 }
 
+// issuerV1 is the number of the first of two extensions for the issuer, which
+// newer certificates have as well.
+var issuerV1 = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 1}
+
 // issuerOf returns what the certificate's two extensions for it say, which must be
 // the same where both are there. None is no error.
 func issuerOf(c *x509.Certificate) (string, error) {
-	first, err := extension(c, certificate.OIDIssuer)
+	first, err := extension(c, issuerV1)
 	if err != nil {
 		return "", err
 	}
@@ -274,7 +278,7 @@ func extension(c *x509.Certificate, id asn1.ObjectIdentifier) (string, error) {
 		return "", nil
 	}
 	value := string(c.Extensions[i].Value)
-	if !id.Equal(certificate.OIDIssuer) {
+	if !id.Equal(issuerV1) {
 		if err := certificate.ParseDERString(c.Extensions[i].Value, &value); err != nil {
 			return "", fmt.Errorf("the certificate's extension %s: %w", id, err)
 		}

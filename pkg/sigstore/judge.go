@@ -16,9 +16,10 @@ import (
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 )
 
-// judge verifies a material: the signature, what logs and timestamp authorities
-// say of it, and that the signer is one of the authority's. What was signed is the
-// caller's to look at.
+// judge verifies a material: the signature, that the signer is one of the
+// authority's, and what logs and timestamp authorities say of it. What was signed is
+// the caller's to look at. Who signed comes before what the item has thirty of:
+// anybody can get genuine log entries and timestamps for a certificate of his own.
 //
 // A material is used once: for names that x509 does not know a part of the
 // certificate is changed.
@@ -44,6 +45,9 @@ func (a *Authority) judge(r *Root, m *material, now time.Time) (*verified, error
 	if v.key, err = fingerprint(key); err != nil {
 		return nil, malformed("the key", err)
 	}
+	if err := a.checkSigner(m, trust, v); err != nil {
+		return nil, err
+	}
 	seen := m.view(key)
 	if v.log, v.times, err = a.logged(seen, trust); err != nil {
 		return nil, err
@@ -56,7 +60,7 @@ func (a *Authority) judge(r *Root, m *material, now time.Time) (*verified, error
 	if err := checkTimes(v.times, v.log, now); err != nil {
 		return nil, err
 	}
-	return v, a.checkSigner(m, trust, v, now)
+	return v, a.checkValidity(m, trust, v, now)
 }
 
 // verify finds the key with which the material is signed, and that the signature
@@ -201,11 +205,6 @@ func timestamped(seen *view, trust trusted) (times []time.Time, err error) {
 	if len(seen.timestamps) == 0 {
 		return nil, errors.New("there is no timestamp")
 	}
-	for _, t := range seen.timestamps {
-		if len(t) > maxTimestamp {
-			return nil, refuse(ReasonLimit, "a timestamp is longer than %d bytes", maxTimestamp)
-		}
-	}
 	entities := []verify.SignedEntity{seen}
 	if seen.stamped != nil {
 		entities = append(entities, stampView{view: seen, stamped: seen.stamped})
@@ -243,37 +242,18 @@ func checkTimes(times []time.Time, e *logEntry, now time.Time) error {
 	return nil
 }
 
-// checkSigner checks that the signer is one of the authority's, at every verified
-// time or, without any, now.
-func (a *Authority) checkSigner(m *material, trust trusted, v *verified, now time.Time) error {
-	times := v.times
-	if len(times) == 0 {
-		times = []time.Time{now}
-	}
+// checkSigner checks that the signer is one of the authority's, at whatever time.
+func (a *Authority) checkSigner(m *material, trust trusted, v *verified) error {
 	switch a.kind {
 	case keys:
-		for _, t := range times {
-			if t.Before(a.from) || !a.until.IsZero() && t.After(a.until) {
-				return refuse(ReasonTime, "the key was not valid %s", v.at(t))
-			}
-		}
 		return nil
 	case keyless:
-		return a.checkKeyless(m.leaf, trust, v, times)
+		return a.checkKeyless(m.leaf, trust, v)
 	}
-	return a.checkPKI(m, v, times)
+	return a.checkPKI(m.leaf, v)
 }
 
-// at says for people when something was judged.
-func (v *verified) at(t time.Time) string {
-	text := "at " + t.UTC().Format(time.RFC3339)
-	if len(v.times) == 0 {
-		text += " (now, for no log or timestamp authority of the trust root says when it was signed)"
-	}
-	return text
-}
-
-func (a *Authority) checkKeyless(leaf *x509.Certificate, trust trusted, v *verified, times []time.Time) error {
+func (a *Authority) checkKeyless(leaf *x509.Certificate, trust trusted, v *verified) error {
 	facts, err := factsOf(leaf)
 	if err != nil {
 		return malformed("the certificate", err)
@@ -283,11 +263,9 @@ func (a *Authority) checkKeyless(leaf *x509.Certificate, trust trusted, v *verif
 	}
 	// x509 does not know other names; factsOf does, and so the extension is handled.
 	leaf.UnhandledCriticalExtensions = slices.DeleteFunc(leaf.UnhandledCriticalExtensions, cryptoutils.SANOID.Equal)
-	var chains [][]*x509.Certificate
-	for _, t := range times {
-		if chains, err = verify.VerifyLeafCertificate(t, leaf, trust); err != nil {
-			return refuse(ReasonCertificate, "it does not chain to a CA of the trust root %s: %w", v.at(t), err)
-		}
+	chains, err := verify.VerifyLeafCertificate(leaf.NotBefore, leaf, trust)
+	if err != nil {
+		return refuse(ReasonCertificate, "it was not issued by a CA of the trust root: %w", err)
 	}
 	if !a.ignoreSCT {
 		if err := verify.VerifySignedCertificateTimestamp(chains, 1, trust); err != nil {
@@ -301,33 +279,18 @@ func (a *Authority) checkKeyless(leaf *x509.Certificate, trust trusted, v *verif
 	return nil
 }
 
-// checkPKI checks a certificate of a private PKI. What such a CA writes into
-// Fulcio's extensions is believed for nothing but the authority's own condition:
-// any CA can write there that a build ran in some repository.
-func (a *Authority) checkPKI(m *material, v *verified, times []time.Time) error {
-	if isCA(m.leaf) {
+// checkPKI checks what a certificate says of its owner. What a private PKI writes
+// into Fulcio's extensions is believed for nothing but the authority's own
+// condition: any CA can write there that a build ran in some repository.
+func (a *Authority) checkPKI(leaf *x509.Certificate, v *verified) error {
+	if isCA(leaf) {
 		return refuse(ReasonCertificate, "it is a CA's")
 	}
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	for _, c := range a.roots {
-		roots.AddCert(c)
-	}
-	for _, c := range append(slices.Clone(a.intermediates), m.above...) {
-		intermediates.AddCert(c)
-	}
-	for _, t := range times {
-		_, err := m.leaf.Verify(x509.VerifyOptions{
-			Roots: roots, Intermediates: intermediates, CurrentTime: t, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-		})
-		if err != nil {
-			return refuse(ReasonCertificate, "it does not chain to the authority's CA %s: %w", v.at(t), err)
-		}
-	}
-	names, err := namesOf(m.leaf)
+	names, err := namesOf(leaf)
 	if err != nil {
 		return malformed("the certificate", err)
 	}
-	issuer, err := issuerOf(m.leaf)
+	issuer, err := issuerOf(leaf)
 	if err != nil {
 		return malformed("the certificate", err)
 	}
@@ -341,6 +304,56 @@ func (a *Authority) checkPKI(m *material, v *verified, times []time.Time) error 
 		return nil
 	}
 	return refuse(ReasonIdentity, "none of the certificate's names (%d) is allowed%s", len(names), list(names))
+}
+
+// checkValidity checks that key or certificate was valid at every verified time or,
+// without any, is now.
+func (a *Authority) checkValidity(m *material, trust trusted, v *verified, now time.Time) error {
+	times := v.times
+	if len(times) == 0 {
+		times = []time.Time{now}
+	}
+	for _, t := range times {
+		switch a.kind {
+		case keys:
+			if t.Before(a.from) || !a.until.IsZero() && t.After(a.until) {
+				return refuse(ReasonTime, "the key was not valid %s", v.at(t))
+			}
+		case keyless:
+			if _, err := verify.VerifyLeafCertificate(t, m.leaf, trust); err != nil {
+				return refuse(ReasonCertificate, "it does not chain to a CA of the trust root %s: %w", v.at(t), err)
+			}
+		default:
+			if err := a.chains(m, t); err != nil {
+				return refuse(ReasonCertificate, "it does not chain to the authority's CA %s: %w", v.at(t), err)
+			}
+		}
+	}
+	return nil
+}
+
+// chains verifies a private PKI's certificate and all above it at a time.
+func (a *Authority) chains(m *material, t time.Time) error {
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	for _, c := range a.roots {
+		roots.AddCert(c)
+	}
+	for _, c := range slices.Concat(a.intermediates, m.above) {
+		intermediates.AddCert(c)
+	}
+	_, err := m.leaf.Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: intermediates, CurrentTime: t, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+	})
+	return err
+}
+
+// at says for people when something was judged.
+func (v *verified) at(t time.Time) string {
+	text := "at " + t.UTC().Format(time.RFC3339)
+	if len(v.times) == 0 {
+		text += " (now, for no log or timestamp authority of the trust root says when it was signed)"
+	}
+	return text
 }
 
 func list(names []name) (text string) {
