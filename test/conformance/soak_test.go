@@ -34,10 +34,10 @@ const (
 
 	soakMemory = 64 << 20
 	// soakGrowth is how much more memory the last 10 s may take than the first, in
-	// the medians of 100 samples each. A collected heap breathes, and what it has had
-	// is given back late: by less than this, a tenth of what is resident, in minutes
-	// after which it rises no more. The calls between the two are some 14,000: to stay
-	// below, each would have to leave less than 220 bytes behind.
+	// the medians of 100 samples each. A collected heap breathes, gives back late what
+	// it has had, and finds its size within a minute or two: this is more, and a tenth
+	// of what is resident. The calls between the two are some 14,000, so that each would
+	// have to leave less than 220 bytes behind.
 	soakGrowth = 3 << 20
 )
 
