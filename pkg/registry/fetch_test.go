@@ -3,6 +3,7 @@ package registry_test
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log"
 	"net/http"
@@ -62,7 +63,7 @@ func TestWhatIsNotThere(t *testing.T) {
 	wantKind(t, err, registry.NotFound, repo.String(), `"v1"`, "404")
 	_, err = c.Blob(t.Context(), repo, none, 100)
 	wantKind(t, err, registry.NotFound, repo.String(), none.String())
-	if e := err.(*registry.Error); e.Registry() != r.Host() || e.Repository != repo {
+	if e, ok := errors.AsType[*registry.Error](err); !ok || e.Registry() != r.Host() || e.Repository != repo {
 		t.Errorf("%+v", e)
 	}
 }
@@ -79,6 +80,8 @@ func TestWhatIsNoDigestOrTagIsNotAskedFor(t *testing.T) {
 	wantKind(t, err, registry.Malformed, "no digest")
 	_, err = c.Evidence(t.Context(), image.Ref{Repository: repo})
 	wantKind(t, err, registry.Malformed, "no digest")
+	_, err = c.Evidence(t.Context(), image.Ref{Digest: image.Of(nil)})
+	wantKind(t, err, registry.Malformed, "no repository")
 	for _, tag := range []string{"", "../../x", "a/b", "sha256:" + strings.Repeat("a", 64), "a?b", "a%2fb", "\n"} {
 		_, _, err = c.Tag(t.Context(), repo, tag)
 		wantKind(t, err, registry.Malformed, "not a tag")

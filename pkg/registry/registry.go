@@ -266,6 +266,9 @@ func (c *Client) Blob(ctx context.Context, r image.Repository, d image.Digest, m
 
 // ask calls f with the registry's endpoint and makes an Error of what fails.
 func (c *Client) ask(r image.Repository, what string, f func(*endpoint) error) error {
+	if r.IsZero() {
+		return about(r, what, fail(Malformed, "no repository is asked for"))
+	}
 	e, err := c.of(r.Registry())
 	if err == nil {
 		defer c.release(e)
