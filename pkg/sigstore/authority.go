@@ -35,9 +35,9 @@ type Authority struct {
 type kind int
 
 const (
-	keyless kind = iota + 1
-	keys
-	pki
+	kindKeyless kind = iota + 1
+	kindKeys
+	kindPKI
 )
 
 type authorityKey struct {
@@ -80,7 +80,7 @@ func NewKeyless(c KeylessConfig) (*Authority, error) {
 		}
 	}
 	return &Authority{
-		kind: keyless, identities: cloneIdentities(c.Identities), anyone: c.AnyIdentity,
+		kind: kindKeyless, identities: cloneIdentities(c.Identities), anyone: c.AnyIdentity,
 		requireLog: !c.IgnoreLog, ignoreSCT: c.IgnoreSCT, annotations: maps.Clone(c.Annotations),
 	}, nil
 }
@@ -107,7 +107,7 @@ const maxKeys = 64
 
 // NewKeys returns an Authority of public keys.
 func NewKeys(c KeysConfig) (*Authority, error) {
-	a := &Authority{kind: keys, requireLog: c.RequireLog, from: c.ValidFrom, until: c.ValidUntil, annotations: maps.Clone(c.Annotations)}
+	a := &Authority{kind: kindKeys, requireLog: c.RequireLog, from: c.ValidFrom, until: c.ValidUntil, annotations: maps.Clone(c.Annotations)}
 	for i, text := range c.PEM {
 		found, err := parseKeys(text)
 		if err != nil {
@@ -165,8 +165,11 @@ func NewPKI(c PKIConfig) (*Authority, error) {
 			return nil, fmt.Errorf("identity %d: claims are believed of the trust root's CAs only", i+1)
 		}
 	}
-	a := &Authority{kind: pki, identities: cloneIdentities(c.Identities), anyone: c.AnyIdentity, requireLog: c.RequireLog, annotations: maps.Clone(c.Annotations)}
-	return a, a.addCertificates(c.PEM)
+	a := &Authority{kind: kindPKI, identities: cloneIdentities(c.Identities), anyone: c.AnyIdentity, requireLog: c.RequireLog, annotations: maps.Clone(c.Annotations)}
+	if err := a.addCertificates(c.PEM); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // maxAuthorityCertificates bounds the certificates of a private PKI.
@@ -215,7 +218,7 @@ func selfSigned(c *x509.Certificate) bool {
 }
 
 // NeedsRoot is whether the Authority judges nothing without a trust root.
-func (a *Authority) NeedsRoot() bool { return a.kind == keyless || a.requireLog }
+func (a *Authority) NeedsRoot() bool { return a.kind == kindKeyless || a.requireLog }
 
 // required checks the annotations that were signed.
 func (a *Authority) required(signed map[string]string) error {

@@ -53,7 +53,7 @@ func (a *Authority) judge(r *Root, m *material, now time.Time) (*verified, error
 		return nil, err
 	}
 	stamps, err := timestamped(seen, trust)
-	if err != nil && len(v.times) == 0 && a.kind == keyless && a.requireLog {
+	if err != nil && len(v.times) == 0 && a.kind == kindKeyless && a.requireLog {
 		return nil, refuse(ReasonTime, "no log or timestamp authority of the trust root says when it was signed: %w", err)
 	}
 	v.times = append(v.times, stamps...)
@@ -66,17 +66,17 @@ func (a *Authority) judge(r *Root, m *material, now time.Time) (*verified, error
 // verify finds the key with which the material is signed, and that the signature
 // fits.
 func (a *Authority) verify(m *material) (crypto.PublicKey, crypto.Hash, error) {
-	if a.kind == keys {
+	if a.kind == kindKeys {
 		return a.verifyWithKeys(m)
 	}
 	switch {
 	case m.leaf == nil:
 		return nil, 0, refuse(ReasonSigner, "it was signed with a key, not with a certificate")
-	case m.chained && a.kind == keyless:
+	case m.chained && a.kind == kindKeyless:
 		return nil, 0, refuse(ReasonMalformed, "a bundle of this version must not have a chain of certificates")
 	}
 	certificates := []*x509.Certificate{m.leaf}
-	if a.kind == pki { // elsewhere the others are not used
+	if a.kind == kindPKI { // elsewhere the others are not used
 		certificates = append(certificates, m.above...)
 	}
 	for _, c := range certificates {
@@ -245,9 +245,9 @@ func checkTimes(times []time.Time, e *logEntry, now time.Time) error {
 // checkSigner checks that the signer is one of the authority's, at whatever time.
 func (a *Authority) checkSigner(m *material, trust trusted, v *verified) error {
 	switch a.kind {
-	case keys:
+	case kindKeys:
 		return nil
-	case keyless:
+	case kindKeyless:
 		return a.checkKeyless(m.leaf, trust, v)
 	}
 	return a.checkPKI(m.leaf, v)
@@ -315,11 +315,11 @@ func (a *Authority) checkValidity(m *material, trust trusted, v *verified, now t
 	}
 	for _, t := range times {
 		switch a.kind {
-		case keys:
+		case kindKeys:
 			if t.Before(a.from) || !a.until.IsZero() && t.After(a.until) {
 				return refuse(ReasonTime, "the key was not valid %s", v.at(t))
 			}
-		case keyless:
+		case kindKeyless:
 			if _, err := verify.VerifyLeafCertificate(t, m.leaf, trust); err != nil {
 				return refuse(ReasonCertificate, "it does not chain to a CA of the trust root %s: %w", v.at(t), err)
 			}
