@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/pod"
@@ -49,9 +50,9 @@ func (v *Verifier) decide(ctx context.Context, s subject, skipped bool, found *f
 	if b := v.cfg.Block; b != nil {
 		verdict := Verdict{Container: s.container.Name, Dialect: b.dialect(), Skipped: skipped}
 		if !skipped {
-			a := v.judge(ctx, policy.Authority{}, b.Judge, found)
+			a := judge(ctx, policy.Authority{}, b.Judge, found)
 			if a.Result == policy.Accepted && !b.IgnoreAttestations {
-				a.Attestations = v.attestations(ctx, b.Judge, found)
+				attestations(ctx, b.Judge, found, &a)
 			}
 			verdict.Result, verdict.Authorities = a.Result, []AuthorityVerdict{a}
 		}
@@ -61,7 +62,7 @@ func (v *Verifier) decide(ctx context.Context, s subject, skipped bool, found *f
 		verdict := Verdict{Container: s.container.Name, Dialect: DialectPolicy, Policy: p.Name}
 		var results []policy.Result
 		for _, a := range p.Authorities {
-			judged := v.judge(ctx, a, v.cfg.Judges[AuthorityName{p.Name, a.Name}], found)
+			judged := judge(ctx, a, v.cfg.Judges[AuthorityName{p.Name, a.Name}], found)
 			verdict.Authorities = append(verdict.Authorities, judged)
 			results = append(results, judged.Result)
 		}
@@ -93,15 +94,14 @@ func needsEvidence(policies []*policy.Policy) bool {
 	return false
 }
 
-// judge has an authority judge what was found. A panic of a judge would be caught
-// where the call ends: nothing is decided then.
-func (v *Verifier) judge(ctx context.Context, a policy.Authority, j Judge, found *findings) AuthorityVerdict {
+// judge has an authority judge what was found.
+func judge(ctx context.Context, a policy.Authority, j Judge, found *findings) AuthorityVerdict {
 	verdict := AuthorityVerdict{Name: a.Name, Static: a.Static}
 	if a.Static != policy.NotStatic {
 		verdict.Result = a.Judged("")
 		return verdict
 	}
-	now := v.now()
+	now := time.Now()
 	evidence := policy.Refused
 	if len(found.unknown) > 0 {
 		evidence = policy.Unknown
@@ -130,20 +130,20 @@ func (v *Verifier) judge(ctx context.Context, a policy.Authority, j Judge, found
 	return verdict
 }
 
-// attestations are the attestations that the block's authority accepts. None is
-// required.
-func (v *Verifier) attestations(ctx context.Context, j Judge, found *findings) []*sigstore.Attestation {
-	now := v.now()
-	var accepted []*sigstore.Attestation
+// attestations adds the attestations that the block's authority accepts. None is
+// required, but what there is must not depend on how much time there was.
+func attestations(ctx context.Context, j Judge, found *findings, a *AuthorityVerdict) {
+	now := time.Now()
 	for _, item := range found.items {
 		if ctx.Err() != nil {
-			break
+			found.interrupted(context.Cause(ctx))
+			a.Result = policy.Unknown
+			return
 		}
-		if a, err := j.Authority.Attestation(j.Root, item, found.candidates, now); err == nil {
-			accepted = append(accepted, a)
+		if accepted, err := j.Authority.Attestation(j.Root, item, found.candidates, now); err == nil {
+			a.Attestations = append(a.Attestations, accepted)
 		}
 	}
-	return accepted
 }
 
 // add takes a verdict, and what it comes to.

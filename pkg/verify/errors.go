@@ -45,7 +45,8 @@ type Failure struct {
 	// Policy is the name of the image_policy, empty for a block.
 	Policy string
 	// Container is the container's name, Image what the pod's author called its
-	// image and ImageID what the runtime does.
+	// image and ImageID what the runtime does. They are empty where it is the pod as
+	// a whole.
 	Container, Image, ImageID string
 	// Reasons are why, one for each candidate and each authority, in their order.
 	// There are at most maxReasons, and then one that says how many more there are.
@@ -103,14 +104,20 @@ func (e *Error) Error() string {
 
 // String says it in a sentence. That of a block is the built-in attestor's.
 func (f Failure) String() string {
-	var subject string
+	subject := fmt.Sprintf("image policy %q does not hold", f.Policy)
 	switch f.Dialect {
 	case DialectSigstore:
-		subject = "error verifying sigstore image signature for imageID " + plain(f.ImageID)
+		subject = "error verifying sigstore image signature"
 	case DialectOlder:
-		subject = "error retrieving signature payload: imageID " + plain(f.ImageID)
+		subject = "error retrieving signature payload"
+	}
+	switch {
+	case f.Container == "":
+		subject += " for the pod"
+	case f.Dialect == DialectSigstore || f.Dialect == DialectOlder:
+		subject += " for imageID " + plain(f.ImageID)
 	default:
-		subject = fmt.Sprintf("image policy %q does not hold for image %q (imageID %q) of container %q", f.Policy, f.Image, f.ImageID, f.Container)
+		subject += fmt.Sprintf(" for image %q (imageID %q) of container %q", f.Image, f.ImageID, f.Container)
 	}
 	reasons := make([]string, len(f.Reasons))
 	for i, r := range f.Reasons {
@@ -139,19 +146,6 @@ func bounded(reasons []error) []error {
 func kindOf(err error) Kind {
 	if errors.Is(err, errBudget) {
 		return Limit // whatever could not be asked in what was left of it
-	}
-	if unknown, ok := errors.AsType[*image.UnknownError](err); ok && len(unknown.Problems) > 0 {
-		kinds := map[Kind]bool{}
-		for _, p := range unknown.Problems {
-			kinds[kindOf(p)] = true
-		}
-		// It is told only if each of them tells it.
-		for _, k := range []Kind{Limit, Unavailable} {
-			if kinds[k] {
-				return k
-			}
-		}
-		return NotVerified
 	}
 	if e, ok := errors.AsType[*registry.Error](err); ok {
 		return kindOfRegistry(e.Kind)

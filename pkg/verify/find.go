@@ -70,13 +70,23 @@ func (v *Verifier) find(ctx context.Context, runs Runs) *findings {
 	f := &findings{}
 	content, err := image.Resolve(ctx, v.registry, reported(runs, v.cfg.Platform))
 	if err != nil {
-		f.note(cmp.Or(budget(ctx), err))
+		f.unidentified(runs, cmp.Or(budget(ctx), err))
 		return f
 	}
 	f.content = content
 	f.take(content.Problems)
 	f.seek(ctx, v.registry, content.Candidates)
 	return f
+}
+
+// unidentified notes why it can't be told what runs.
+func (f *findings) unidentified(runs Runs, why error) {
+	f.refused = append(f.refused, fmt.Errorf("it can't be told what runs as %q", runs.ImageID))
+	if unknown, ok := errors.AsType[*image.UnknownError](why); ok {
+		f.take(unknown.Problems)
+		return
+	}
+	f.note(why)
 }
 
 // findElsewhere adds what there is in the repository of the image ID, where that is

@@ -75,7 +75,6 @@ type Verifier struct {
 	cfg      Config
 	registry Registry
 	statuses Statuses
-	now      func() time.Time
 }
 
 // New returns a Verifier. Its errors say what is missing in the configuration.
@@ -93,7 +92,7 @@ func New(cfg Config, r Registry, s Statuses) (*Verifier, error) {
 	if cfg.Block != nil && cfg.Block.Judge.Authority == nil {
 		return nil, fmt.Errorf("%s: nobody judges for it", cfg.Block.dialect())
 	}
-	return &Verifier{cfg: cfg, registry: r, statuses: s, now: time.Now}, nil
+	return &Verifier{cfg: cfg, registry: r, statuses: s}, nil
 }
 
 // Concerns is whether a policy may apply to a container of the pod. Then it must be
