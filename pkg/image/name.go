@@ -112,7 +112,7 @@ type ID struct {
 	// Repository is zero where the runtime names none.
 	Repository Repository
 	// Digest is of a manifest or an index where there is a repository; without one
-	// it is mostly of a configuration, which only asking can tell.
+	// it is taken for a configuration's.
 	Digest Digest
 }
 

@@ -188,21 +188,6 @@ func TestAnImageIDWithoutARepository(t *testing.T) {
 		m, config := w.pushImage(goodApp, "1", "", "base", "app")
 		wantCandidates(t, resolved(t, w, reported(t, image.Repository{}, config), config).Candidates, at(goodApp, m))
 	})
-	t.Run("is a manifest's", func(t *testing.T) {
-		t.Parallel()
-		w := newWorld()
-		m, config := w.pushImage(goodApp, "", "", "base", "app")
-		c := resolved(t, w, reported(t, image.Repository{}, m), config)
-		wantCandidates(t, c.Candidates, at(goodApp, m))
-	})
-	t.Run("is an index's", func(t *testing.T) {
-		t.Parallel()
-		w := newWorld()
-		m, config := w.pushImage(goodApp, "", "", "base", "app")
-		x := w.push(goodApp, "1", listing(on(m, "linux/amd64")))
-		c := resolved(t, w, reported(t, image.Repository{}, x), config)
-		wantCandidates(t, c.Candidates, at(goodApp, x), at(goodApp, m))
-	})
 	t.Run("agrees with nothing", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld()

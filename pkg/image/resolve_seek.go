@@ -66,22 +66,22 @@ func (x *resolver) identify(ctx context.Context) {
 	}
 }
 
-// identifyBare does so for an image ID without a repository, which is mostly a
-// configuration's digest and may be a manifest's. Whichever it is, something in the
-// spec's repository must agree with it: no other registry is asked, since the ID
-// names none, and a default one would be somebody else's.
+// identifyBare does so for an image ID without a repository, which is a
+// configuration's digest: something in the spec's repository must have that. No other
+// registry is asked, since the ID names none, and a default one would be somebody
+// else's.
+//
+// It is not taken for a manifest's: whoever may push gives an image of his the bytes
+// of a signed manifest for its configuration, where the runtime does not mind, or a
+// configuration that reads as the manifest of a signed image. His image has that
+// digest then, and what it says as a manifest is about another one.
 func (x *resolver) identifyBare(ctx context.Context) {
 	x.config = x.ID.Digest
 	x.seek(ctx)
-	if len(x.candidates) > 0 {
-		return
-	}
-	x.config = Digest{}
-	if x.anchor(ctx, Ref{x.Spec.Repository, x.ID.Digest}) != nil {
+	if len(x.candidates) == 0 {
+		x.config = Digest{}
 		x.problems = append([]error{ErrNoRepository}, x.problems...)
-		return
 	}
-	x.problems = nil // of taking it for a configuration
 }
 
 // anchor makes the configuration of what the image ID names the running one.
@@ -102,7 +102,7 @@ func (x *resolver) anchor(ctx context.Context, ref Ref) error {
 // seek looks for what has the running configuration: in the spec's repository, and
 // in the image ID's if there is nothing.
 func (x *resolver) seek(ctx context.Context) {
-	if _, ok := x.ID.Ref(); ok || len(x.anchors) > 0 {
+	if _, ok := x.ID.Ref(); ok {
 		x.try(ctx, Ref{x.Spec.Repository, x.ID.Digest}, FromID)
 	}
 	if !x.Spec.Digest.IsZero() {
