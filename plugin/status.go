@@ -11,7 +11,6 @@ import (
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/pod"
-	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -32,7 +31,7 @@ var statuses = []struct {
 	{is(pod.ErrUndecodable), codes.Unavailable},
 	{isType[*attest.SourceError], codes.Unavailable},
 
-	{is(selector.ErrLimit), codes.ResourceExhausted},
+	{is(attest.ErrSelectors), codes.ResourceExhausted},
 
 	{is(context.Canceled), codes.Canceled},
 	{is(context.DeadlineExceeded), codes.DeadlineExceeded},

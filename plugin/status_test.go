@@ -15,7 +15,6 @@ import (
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/pod"
-	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -48,7 +47,7 @@ func TestEveryErrorHasACode(t *testing.T) {
 		{&verify.Error{Failures: []verify.Failure{{Kind: verify.Unavailable}, {Kind: verify.NotVerified}}}, codes.PermissionDenied},
 		{&verify.Error{Failures: []verify.Failure{{Kind: verify.Unavailable, Dialect: verify.DialectSigstore}}}, codes.Internal},
 		{&verify.Error{Failures: []verify.Failure{{Kind: verify.NotVerified, Dialect: verify.DialectPolicy}, {Kind: verify.NotVerified, Dialect: verify.DialectOlder}}}, codes.Internal},
-		{selector.ErrLimit, codes.ResourceExhausted},
+		{attest.ErrSelectors, codes.ResourceExhausted},
 		{errors.New("something else"), codes.Internal},
 	} {
 		wrapped := fmt.Errorf("somewhere: %w", test.err)

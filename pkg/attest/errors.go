@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/podseal/podseal/pkg/selector"
 )
 
 var (
@@ -22,6 +24,10 @@ var (
 	// not attested unless configured: whoever may debug a pod would else get
 	// the pod's identity for a program of his choice.
 	ErrEphemeral = errors.New("ephemeral containers (kubectl debug) are not attested: set ephemeral_containers = true to allow it")
+
+	// ErrSelectors says that the selectors of image trust are too many, or one of
+	// them is too long.
+	ErrSelectors = selector.ErrLimit
 
 	// errTimeout is the cause of an attestation's own deadline.
 	errTimeout = errors.New("the time of this attestation is over")
