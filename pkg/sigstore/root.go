@@ -108,7 +108,8 @@ var PublicGoodDate = time.Date(2025, time.February, 19, 0, 0, 0, 0, time.UTC)
 // PublicGood is the trust root of the public good instance (sigstore.dev) as of
 // PublicGoodDate, for a start without a network: the target trusted_root.json of
 // its TUF repository, in the copy that Sigstore's own libraries and its conformance
-// suite have. It knows Rekor v1; Rekor v2 and a timestamp authority came later.
+// suite have. It knows Rekor v1 and one timestamp authority, of GitHub's; Rekor v2 and
+// a timestamp authority of the instance's own came later.
 var PublicGood = sync.OnceValue(func() *Root {
 	r, err := ParseRoot([]byte(publicGoodRoot))
 	if err != nil {
