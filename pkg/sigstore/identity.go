@@ -190,6 +190,11 @@ func nameOf(raw asn1.RawValue) (name, error) {
 	if raw.Class != asn1.ClassContextSpecific || n.kind == "" {
 		return name{}, fmt.Errorf("one of a kind that is not supported (tag %d)", raw.Tag)
 	}
+	// Only other names are made of parts. x509 does not see a name that falsely says
+	// so, and no constraint of a CA holds for it.
+	if raw.IsCompound != (n.kind == OtherName) {
+		return name{}, fmt.Errorf("one that is not in the form of its type, %s", n.kind)
+	}
 	switch n.kind {
 	case OtherName:
 		var other cryptoutils.OtherName

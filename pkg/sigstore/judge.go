@@ -224,8 +224,12 @@ func timestamped(seen *view, trust trusted) (times []time.Time, err error) {
 }
 
 // checkTimes checks what sigstore-go does not: a time must not lie in the future,
-// and each log that vouches for the signature must have been in use then.
+// and each log that vouches for the signature must have been in use then, or without
+// any time be in use now.
 func checkTimes(times []time.Time, e *logEntry, now time.Time) error {
+	if len(times) == 0 {
+		times = []time.Time{now}
+	}
 	for _, t := range times {
 		if t.After(now.Add(maxClockSkew)) {
 			return refuse(ReasonTime, "it was signed in the future, at %s", t.UTC().Format(time.RFC3339))
