@@ -78,7 +78,7 @@ func wakeUps(t *testing.T, pid int) (n int) {
 	for _, path := range threads {
 		status, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			continue // the thread has ended
 		}
 		_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
 		line, _, _ := strings.Cut(rest, "\n")

@@ -97,7 +97,7 @@ type soak struct {
 
 	// young are those that came and will go, the oldest first; gone have gone from
 	// the rest and are there until no call is about them. away is whether the Pods API
-	// is. These and came, which counts, are the tests' goroutine's.
+	// is. These and came, which counts, are the test's goroutine's.
 	young, gone []*tenant
 	came        int
 	unpublished *tenant
