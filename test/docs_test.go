@@ -69,8 +69,9 @@ var quoted = regexp.MustCompile("`([^`]+)`")
 func TestTheErrorsOfTheManualAreThoseOfTheProgram(t *testing.T) {
 	t.Parallel()
 	code := sources(t)
+	manual := read(t, "docs/operations.md")
 	messages := 0
-	for _, cell := range column(t, read(t, "docs/operations.md"), "## What the errors mean", 2) {
+	for _, cell := range slices.Concat(column(t, manual, "## What the errors mean", 2), column(t, manual, "### Errors about images", 1)) {
 		for _, m := range quoted.FindAllStringSubmatch(cell, -1) {
 			messages++
 			for part := range strings.SplitSeq(m[1], " ... ") {
@@ -83,8 +84,38 @@ func TestTheErrorsOfTheManualAreThoseOfTheProgram(t *testing.T) {
 			}
 		}
 	}
-	if messages < 15 {
+	if messages < 60 {
 		t.Errorf("only %d messages were looked at", messages)
+	}
+}
+
+var named = regexp.MustCompile("`(Test[A-Za-z0-9]+)`")
+
+// What docs/security.md says of attacks is shown by tests, as long as they are there.
+func TestTheTestsThatAreNamedAreThere(t *testing.T) {
+	t.Parallel()
+	var tests strings.Builder
+	for _, dir := range []string{"../pkg", "../plugin", "../test"} {
+		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			tests.Write(text)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := named.FindAllStringSubmatch(read(t, "docs/security.md"), -1)
+	for _, m := range all {
+		if !strings.Contains(tests.String(), "func "+m[1]+"(t *testing.T)") {
+			t.Errorf("docs/security.md names %s, which is nowhere", m[1])
+		}
+	}
+	if len(all) < 20 {
+		t.Errorf("only %d tests were looked for", len(all))
 	}
 }
 
