@@ -54,8 +54,10 @@ var refused = []struct {
 	{"unknown keys", settings{"zeta": 1, "alpha": settings{"a": 1}}, []string{"unknown configurations detected: alpha,zeta"}},
 	{"unknown keys deep down", settings{"experimental": settings{"a": 1, "api_server": settings{"cache": settings{"b": 1}}}},
 		[]string{"unknown configurations detected: experimental.a,experimental.api_server.cache.b"}},
-	{"keys of what is not built", settings{"sigstore": settings{"rekor_url": "https://rekor.example.org"}, "cri_socket": "/run/containerd/containerd.sock"},
-		[]string{"unknown configurations detected: cri_socket,sigstore"}},
+	{"keys of what is not built", settings{"telemetry": settings{"prometheus": settings{"listen": "127.0.0.1:9989"}}, "containers_policy": settings{"path": "/etc/containers/policy.json"}},
+		[]string{"unknown configurations detected: containers_policy,telemetry"}},
+	{"both blocks of image verification", settings{"sigstore": settings{"allowed_identities": settings{}}, "experimental": settings{"sigstore": settings{"rekor_url": "https://rekor.example.org"}}},
+		[]string{"sigstore cannot be used with experimental.sigstore"}},
 
 	{"a word for a number", settings{"max_poll_attempts": "many"}, []string{`unable to decode configuration: max_poll_attempts: a whole number is needed, found "many"`}},
 	{"a word for a bool", settings{"skip_kubelet_verification": "yes"}, []string{`unable to decode configuration: skip_kubelet_verification: true or false is needed, found "yes"`}},
