@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,8 +60,18 @@ type benchShelf struct {
 
 const benchWorkflow = "https://github.com/org/app/.github/workflows/release.yml@refs/tags/v1"
 
-// serveBenchRegistry fills a registry and says what is in it. For each line that it
-// reads after that it says how often the registry was asked since the last.
+// slow is how long the registry takes for an answer when round trips are counted.
+const slow = 100 * time.Millisecond
+
+// The lines that the registry's process reads. It answers each with how often the
+// registry was asked since the last.
+const (
+	lineCount = "count"
+	lineSlow  = "slow" // from now on
+	lineQuick = "quick"
+)
+
+// serveBenchRegistry fills a registry, says what is in it and does as it is told.
 func serveBenchRegistry() {
 	w := sigstoretest.New()
 	r := sigstoretest.NewRegistry(benchTB{}, sigstoretest.RegistryOptions{})
@@ -113,6 +125,15 @@ func serveBenchRegistry() {
 		panic(err)
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch in.Text() {
+		case lineSlow:
+			r.Break(sigstoretest.On{}, func(w http.ResponseWriter, q *http.Request, serve http.HandlerFunc) {
+				time.Sleep(slow)
+				serve(w, q)
+			})
+		case lineQuick:
+			r.Mend()
+		}
 		n := len(r.Requests())
 		r.Forget()
 		if err := out.Encode(n); err != nil {
@@ -165,10 +186,12 @@ func startBenchRegistry(b *testing.B) *benchRegistry {
 	return r
 }
 
-// requests is how often it was asked since this was called the last time.
-func (r *benchRegistry) requests(b *testing.B) (n int) {
+// requests is how often it was asked since it was told something the last time.
+func (r *benchRegistry) requests(b *testing.B) int { return r.tell(b, lineCount) }
+
+func (r *benchRegistry) tell(b *testing.B, line string) (n int) {
 	b.Helper()
-	_, err := io.WriteString(r.in, "\n")
+	_, err := io.WriteString(r.in, line+"\n")
 	if err := errors.Join(err, r.out.Decode(&n)); err != nil {
 		b.Fatal(err)
 	}
@@ -192,7 +215,8 @@ func (r *benchRegistry) config(b *testing.B, c benchCase) verify.Config {
 
 // BenchmarkContainer verifies the image of a container, as nobody keeps what was
 // found out about it, over connections that are there: what the registry is asked,
-// and the CPU time of this process. The kubelet reports the image ID and the pod's
+// how often one question waits for the answer to another (round trips), and the CPU
+// time of this process. The kubelet reports the image ID and the pod's
 // spec has a tag, or as the last part of the name says.
 func BenchmarkContainer(b *testing.B) {
 	r := startBenchRegistry(b)
@@ -254,6 +278,13 @@ func (r *benchRegistry) bench(b *testing.B, name string, c benchCase, statuses v
 			n++
 		}
 		asked += r.requests(b)
+
+		renew()
+		r.tell(b, lineSlow)
+		began := time.Now()
+		once()
+		b.ReportMetric(math.Round(float64(time.Since(began))/float64(slow)), "roundtrips/op")
+		r.tell(b, lineQuick)
 		client.Close()
 		b.ReportMetric(float64(asked)/float64(n), "requests/op")
 		b.ReportMetric(float64(used.Microseconds())/1e3/float64(n), "cpu-ms/op")
