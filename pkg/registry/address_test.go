@@ -176,30 +176,43 @@ func TestAMirrorIsAskedInPlaceOfTheRegistry(t *testing.T) {
 	wantKind(t, err, registry.NotAllowed)
 }
 
-// The environment's proxies are not for us; the block's is.
-func TestTheProxyOfTheBlockIsUsed(t *testing.T) {
+// The environment's proxies are not for us. net/http would not use them for a
+// loopback address either, but 0.0.0.0 it does not know as one.
+func TestTheProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
 	// Not parallel: the environment is the process's.
-	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+		t.Setenv(name, "http://127.0.0.1:1")
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		t.Setenv(name, "")
+	}
+	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Plain: true})
+	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
+	host := strings.Replace(r.Host(), "127.0.0.1", "0.0.0.0", 1)
+	repo, err := image.ParseRepository(host + "/pay/api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, registry.Config{Registries: []registry.Registry{{Host: host, Insecure: true}}})
+	if _, _, err := c.Manifest(t.Context(), repo, app.Ref.Digest); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheProxyOfTheBlockIsUsed(t *testing.T) {
+	t.Parallel()
 	asked := make(chan string, 10)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.Method + " " + r.Host
 		w.WriteHeader(http.StatusBadGateway)
 	}))
 	defer proxy.Close()
-	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
-	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
-	if _, _, err := asks(t, r).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest); err != nil {
-		t.Error(err)
-	}
-	b := block(t, r)
-	b.Host, b.ProxyURL = "registry.example.org", proxy.URL
-	c := newClient(t, registry.Config{Registries: []registry.Registry{b}})
+	c := newClient(t, registry.Config{Registries: []registry.Registry{{Host: "registry.example.org", ProxyURL: proxy.URL}}})
 	repo, err := image.ParseRepository("registry.example.org/pay/api")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = c.Manifest(t.Context(), repo, app.Ref.Digest)
+	_, _, err = c.Manifest(t.Context(), repo, image.Of(nil))
 	wantKind(t, err, registry.Unavailable, "Bad Gateway")
 	if got := <-asked; got != "CONNECT registry.example.org:443" {
 		t.Errorf("the proxy got %q", got)

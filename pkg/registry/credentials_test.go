@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -262,6 +263,20 @@ func TestCredentialsGoToNoRealmThatTheRegistryChooses(t *testing.T) {
 	}
 }
 
+// A realm in the open is not asked, even where its host is a registry that may be
+// asked so.
+func TestNoTokenIsTakenFromTheOpen(t *testing.T) {
+	t.Parallel()
+	plain := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Plain: true})
+	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Auth: &sigstoretest.Auth{Users: users, Token: true, Realm: plain.URL() + "/token"}})
+	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
+	_, _, err := asks(t, r, plain).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	wantKind(t, err, registry.NotAllowed, "not protected")
+	if n := len(plain.Requests()); n > 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
 func TestItIsSaidThatCredentialsWereHeldBack(t *testing.T) {
 	t.Parallel()
 	thief := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Auth: &sigstoretest.Auth{Users: users, Token: true}})
@@ -507,10 +522,15 @@ func TestFilesAreReadAgain(t *testing.T) {
 	if err := ask(); err != nil {
 		t.Error(err)
 	}
-	// In place and of the same length and time: what was written just now is not
-	// trusted to be the same.
+	// In place, of the same length and time: what was written just now is not trusted
+	// to be the same.
 	write(b.PasswordPath, strings.Repeat("x", len(password)))
-	if err := os.WriteFile(b.PasswordPath, []byte(password), 0o600); err != nil {
+	wantKind(t, ask(), registry.Denied)
+	info, err := os.Stat(b.PasswordPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(b.PasswordPath, []byte(password), 0o600), os.Chtimes(b.PasswordPath, info.ModTime(), info.ModTime())); err != nil {
 		t.Fatal(err)
 	}
 	if err := ask(); err != nil {
