@@ -296,7 +296,9 @@ func (e *endpoint) way(u *url.URL, declared []string) (http.RoundTripper, error)
 	if err != nil {
 		return nil, fail(NotAllowed, "the registry leads to %q: %w", clip(u.Host), err)
 	}
-	if other := e.client.at(u); other != nil {
+	// A registry without a block is whoever a pod's author chose, and may not send us
+	// to a place that only the operator's naming of it has opened.
+	if other := e.client.at(u); other != nil && e.block != nil {
 		return other.transport()
 	}
 	if u.Scheme != "https" {
@@ -307,11 +309,22 @@ func (e *endpoint) way(u *url.URL, declared []string) (http.RoundTripper, error)
 	}
 	if e.block != nil && e.block.proxy != nil {
 		// The proxy resolves names. What is an address already can be looked at.
-		if a, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && !e.client.may(a) {
+		if !e.client.mayName(u.Hostname()) {
 			return nil, fail(NotAllowed, "%w", &addressError{u.Host})
 		}
 	}
 	return e.abroad, nil
+}
+
+// mayName is whether a host may be connected to, as far as its name tells. One that
+// ends in a number is an address for some who resolve names, in a form that others
+// don't know: 127.1, 2130706433, 0x7f.1.
+func (c *Client) mayName(host string) bool {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return c.may(a)
+	}
+	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
+	return last != "localhost" && strings.Trim(last, "0123456789") != "" && !strings.HasPrefix(last, "0x")
 }
 
 // at returns the endpoint of a block whose requests go to where that URL is.

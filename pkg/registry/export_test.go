@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 )
 
@@ -57,6 +58,18 @@ func (c *Client) Strangers() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.strangers)
+}
+
+// LeadsAbroad is whether what a registry leads to is asked for with the same care
+// as what strangers lead to.
+func (c *Client) LeadsAbroad(registry string, to *url.URL) (bool, error) {
+	e, err := c.of(registry)
+	if err != nil {
+		return false, err
+	}
+	defer c.release(e)
+	transport, err := e.way(to, nil)
+	return transport == c.outside, err
 }
 
 // Challenge is a challenge for tests.
