@@ -446,21 +446,6 @@ func TestTokensBeyondABound(t *testing.T) {
 	}
 }
 
-func TestTokensAreKeptInABoundedNumber(t *testing.T) {
-	t.Parallel()
-	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Auth: &sigstoretest.Auth{Token: true, Anonymous: true}})
-	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
-	// As many as the bucket allows at once; the bound itself is checked inside.
-	c := asks(t, r)
-	for i := range registry.Burst / 3 {
-		_, _, err := c.Manifest(t.Context(), r.Repository(fmt.Sprint("x", i)), app.Ref.Digest)
-		wantKind(t, err, registry.NotFound)
-	}
-	if n := c.Tokens(r.Host()); n != registry.Burst/3 {
-		t.Errorf("%d tokens", n)
-	}
-}
-
 // What the files say is used when they say something else, without a new client.
 func TestFilesAreReadAgain(t *testing.T) {
 	t.Parallel()

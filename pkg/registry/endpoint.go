@@ -93,7 +93,6 @@ type block struct {
 	repositories []string
 	tokenHosts   []string
 	proxy        *url.URL
-	insecure     bool
 }
 
 func (c *Client) newStranger(registry string) *endpoint {
@@ -146,7 +145,7 @@ func (c *Client) newEndpoint(r Registry) (*endpoint, error) {
 		return nil, err
 	}
 	e := c.bareEndpoint(registry)
-	e.block = &block{username: r.Username, password: r.Password, insecure: r.Insecure}
+	e.block = &block{username: r.Username, password: r.Password}
 	mirror, err := parseMirror(r.Mirror)
 	wrong("mirror", err)
 	e.place(mirror, r.Insecure)

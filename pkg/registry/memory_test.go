@@ -84,8 +84,13 @@ func TestNothingCostsMuchMemory(t *testing.T) {
 	list := func(entries []map[string]any) []byte {
 		return mustJSON(map[string]any{"schemaVersion": 2, "mediaType": image.OCIIndex, "manifests": entries})
 	}
+	bundleManifest := func(repo string) func() []byte {
+		layer := h.good(repo, bundleType)
+		return func() []byte { return manifestOf(app, "", layer) }
+	}
 	cases := map[string]func(repo string){
 		"endless": func(repo string) {
+			layer := h.good(repo, simpleSigningType)
 			for _, path := range []string{tag(repo, ".att"), tag(repo, ""), referrers(repo)} {
 				h[path] = func(w http.ResponseWriter) {
 					w.Header().Set("Content-Type", image.OCIIndex)
@@ -94,7 +99,7 @@ func TestNothingCostsMuchMemory(t *testing.T) {
 					}
 				}
 			}
-			h.body(tag(repo, ".sig"), image.OCIManifest, func() []byte { return manifestOf(image.Digest{}, "", h.good(repo, simpleSigningType)) })
+			h.body(tag(repo, ".sig"), image.OCIManifest, func() []byte { return manifestOf(image.Digest{}, "", layer) })
 		},
 		"large": func(repo string) {
 			layers := []map[string]any{h.good(repo, envelopeType)}
@@ -140,15 +145,14 @@ func TestNothingCostsMuchMemory(t *testing.T) {
 			}
 		},
 		"names": func(repo string) {
+			entry := h.add(repo, "manifests", image.OCIManifest, bundleManifest(repo))
 			names := func() []byte {
 				var b strings.Builder
 				b.WriteString(`{"schemaVersion":2,"x":{`)
 				for i := 0; b.Len() < fourMiB; i++ {
 					fmt.Fprintf(&b, `"%d":0,`, i)
 				}
-				b.WriteString(`"":0},"manifests":[{"digest":"` + h.add(repo, "manifests", image.OCIManifest, func() []byte {
-					return manifestOf(app, "", h.good(repo, bundleType))
-				})["digest"].(string) + `"}]}`)
+				b.WriteString(`"":0},"manifests":[{"digest":"` + entry["digest"].(string) + `"}]}`)
 				return []byte(b.String())
 			}
 			h.body(referrers(repo), image.OCIIndex, names)
@@ -157,6 +161,7 @@ func TestNothingCostsMuchMemory(t *testing.T) {
 			h.body(tag(repo, ".att"), image.OCIManifest, names)
 		},
 		"elements": func(repo string) {
+			entry := h.add(repo, "manifests", image.OCIManifest, bundleManifest(repo))
 			elements := func(what string) func() []byte {
 				return func() []byte {
 					return []byte(`{"schemaVersion":2,"layers":[` + strings.Repeat(what+",", fourMiB/(len(what)+1)) + `7],"manifests":[` + what + `]}`)
@@ -166,9 +171,7 @@ func TestNothingCostsMuchMemory(t *testing.T) {
 				return []byte(strings.Replace(string(elements("{}")()), `"layers"`, `"manifests"`, 1))
 			})
 			h.body(tag(repo, ""), image.OCIIndex, func() []byte {
-				return []byte(`{"manifests":[{"digest":"` + h.add(repo, "manifests", image.OCIManifest, func() []byte {
-					return manifestOf(app, "", h.good(repo, bundleType))
-				})["digest"].(string) + `"}` + strings.Repeat(`,{"digest":"sha256:`+strings.Repeat("a", 64)+`"}`, 40000) + `]}`)
+				return []byte(`{"manifests":[{"digest":"` + entry["digest"].(string) + `"}` + strings.Repeat(`,{"digest":"sha256:`+strings.Repeat("a", 64)+`"}`, 40000) + `]}`)
 			})
 			h.body(tag(repo, ".sig"), image.OCIManifest, elements("{}"))
 			h.body(tag(repo, ".att"), image.OCIManifest, elements("[[[[]]]]"))
@@ -180,10 +183,12 @@ func TestNothingCostsMuchMemory(t *testing.T) {
 			for _, suffix := range []string{".sig", ".att", ""} {
 				h.body(tag(repo, suffix), image.OCIManifest, deep)
 			}
-			entry := h.add(repo, "manifests", image.OCIManifest, func() []byte { return manifestOf(app, "", h.good(repo, bundleType)) })
+			entry := h.add(repo, "manifests", image.OCIManifest, bundleManifest(repo))
 			h.body(referrers(repo), image.OCIIndex, func() []byte { return list([]map[string]any{entry}) })
 		},
 		"pages": func(repo string) {
+			entry := h.add(repo, "manifests", image.OCIManifest, bundleManifest(repo))
+			entry["artifactType"] = bundleType
 			for page := range 5 {
 				path := referrers(repo)
 				if page > 0 {
@@ -192,15 +197,11 @@ func TestNothingCostsMuchMemory(t *testing.T) {
 				h[path] = func(w http.ResponseWriter) {
 					w.Header().Set("Content-Type", image.OCIIndex)
 					w.Header().Set("Link", fmt.Sprintf(`</v2/%s/page/%d>; rel="next"`, repo, page+1))
-					entries := []map[string]any{h.add(repo, "manifests", image.OCIManifest, func() []byte {
-						return manifestOf(app, bundleType, h.good(repo, bundleType))
-					})}
-					entries[0]["artifactType"] = bundleType
 					var b strings.Builder
 					for i := 0; b.Len() < fourMiB-1000; i++ {
 						fmt.Fprintf(&b, `{"digest":"sha256:%062d%02d","artifactType":"application/spdx+json"},`, i, page)
 					}
-					body := string(list(entries))
+					body := string(list([]map[string]any{entry}))
 					fmt.Fprint(w, strings.Replace(body, `"manifests":[`, `"manifests":[`+b.String(), 1))
 				}
 			}

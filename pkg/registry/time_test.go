@@ -267,6 +267,43 @@ func TestATokenIsUsedAsLongAsItIsGood(t *testing.T) {
 	})
 }
 
+// ADVERSARIAL.md row 45: neither do the repositories that pods name.
+func TestTokensAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(func(n int, r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "auth.docker.io" {
+				return answered(200, fmt.Sprintf(`{"token":"t%d","expires_in":3600}`, n)), nil
+			}
+			if r.Header.Get("Authorization") == "" {
+				return answered(401, "", "WWW-Authenticate", `Bearer realm="https://auth.docker.io/token"`), nil
+			}
+			return answered(200, ""), nil
+		})
+		c := online(t, n, registry.Config{Any: true})
+		for i := range registry.MaxTokens + 50 {
+			if err := in(c, fmt.Sprint("a", i))(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if got := c.Tokens("docker.io"); got != registry.MaxTokens {
+			t.Errorf("%d tokens are kept", got)
+		}
+		// The oldest are gone, and got again when they are needed.
+		asked := n.numbers["auth.docker.io"]
+		for name, want := range map[string]int{"a0": 1, fmt.Sprint("a", registry.MaxTokens+49): 0} {
+			if err := in(c, name)(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := n.numbers["auth.docker.io"] - asked; got != want {
+				t.Errorf("%s: %d tokens were asked for", name, got)
+			}
+			asked = n.numbers["auth.docker.io"]
+		}
+	})
+}
+
 // ADVERSARIAL.md row 45: how many registries pods name costs no memory without end.
 func TestStrangersAreForgotten(t *testing.T) {
 	t.Parallel()
