@@ -20,12 +20,17 @@ type transportOptions struct {
 	// roots are nil for the system's.
 	roots *x509.CertPool
 	// proxy is nil for none.
-	proxy   *url.URL
+	proxy *url.URL
+	// timeout is the one for a request.
 	timeout time.Duration
 }
 
 func newTransport(o transportOptions) *http.Transport {
-	dialer := &net.Dialer{Timeout: o.timeout}
+	// A connection is still made when the request that wanted it has gone: for others
+	// to use, and so with a time of its own. It is longer, because of a request it
+	// shall be said that the request's time is up.
+	atMost := 2 * o.timeout
+	dialer := &net.Dialer{Timeout: atMost}
 	if o.may != nil && o.proxy == nil {
 		dialer.Control = gate(o.may)
 	}
@@ -35,7 +40,7 @@ func newTransport(o transportOptions) *http.Transport {
 		// Nothing compressed is asked for: an answer's size on the wire is its size
 		// in memory.
 		DisableCompression:     true,
-		TLSHandshakeTimeout:    o.timeout,
+		TLSHandshakeTimeout:    atMost,
 		MaxIdleConnsPerHost:    maxAtOnce,
 		MaxIdleConns:           4 * maxAtOnce,
 		IdleConnTimeout:        time.Minute,
