@@ -27,8 +27,8 @@ type transportOptions struct {
 
 func newTransport(o transportOptions) *http.Transport {
 	// A connection is still made when the request that wanted it has gone: for others
-	// to use, and so with a time of its own. It is longer, because of a request it
-	// shall be said that the request's time is up.
+	// to use, and so with a time of its own. It is the longer one, so that a request
+	// ends by its own time and says so.
 	atMost := 2 * o.timeout
 	dialer := &net.Dialer{Timeout: atMost}
 	if o.may != nil && o.proxy == nil {
