@@ -90,3 +90,17 @@ var (
 	ParseLogKey      = parseLogKey
 	ParseMirror      = parseMirror
 )
+
+// Overlaid is a trust root whose parts are all in content.
+func Overlaid(content []byte) ([]byte, error) {
+	o := &overlay{fulcio: &watched[[]authority]{}, rekor: &watched[logKey]{}, ctlog: &watched[logKey]{}}
+	var err error
+	if o.fulcio.value, err = parseAuthorities(content); err == nil {
+		return o.over(publicGoodRoot)
+	}
+	if o.rekor.value, err = parseLogKey(content); err != nil {
+		return nil, err
+	}
+	o.ctlog.value = o.rekor.value
+	return o.over(nil)
+}

@@ -2,7 +2,6 @@ package trustroot_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -37,6 +36,13 @@ func (t through) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp := w.Result()
 	resp.Request = req
 	return resp, nil
+}
+
+// notFound answers every request with 404.
+func (t through) notFound(req *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	http.NotFound(w, req)
+	return w.Result(), nil
 }
 
 // away is a network that is away.
@@ -122,14 +128,4 @@ func wantNoProblem(t *testing.T, status trustroot.Status) {
 	if status.Err != nil {
 		t.Fatal(status.Err)
 	}
-}
-
-// parsed is what the root in use says, as JSON.
-func parsed(t *testing.T, content []byte) map[string]any {
-	t.Helper()
-	var v map[string]any
-	if err := json.Unmarshal(content, &v); err != nil {
-		t.Fatal(err)
-	}
-	return v
 }

@@ -31,8 +31,8 @@ const maxStored = 16 << 20
 // How often and for how long another process that writes is waited for. It holds the
 // lock for a few milliseconds, unless it was stopped.
 const (
-	lockTries = 10
-	lockPause = 50 * time.Millisecond
+	lockTries = 50
+	lockPause = 10 * time.Millisecond
 )
 
 // newStore keeps the repository of a mirror in dir. Several may share dir.

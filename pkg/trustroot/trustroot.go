@@ -231,11 +231,13 @@ func (s *Source) ofFile() *material {
 // refresh asks the mirror and is whether it answered as it should.
 func (s *Source) refresh(ctx context.Context) bool {
 	m, problem, err := s.updates.refresh(ctx)
+	if m != nil {
+		s.base = m
+	}
 	if s.problems.refresh = err; err != nil {
 		return false
 	}
 	s.problems.store = problem
-	s.base = m
 	return true
 }
 

@@ -41,21 +41,22 @@ func (u *updates) kept() (*material, error) {
 }
 
 // refresh asks the mirror. problem is why the new state could not be kept, which
-// takes nothing from it.
+// takes nothing from it. Where the mirror fails there may be something newer all the
+// same: what another process kept.
 func (u *updates) refresh(ctx context.Context) (m *material, problem, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, refreshTimeout, fail(Unavailable, "not done within %v", refreshTimeout))
 	defer cancel()
-	// Another process may have seen something newer, which must not be rolled back
-	// here either. What is wrong with the store is told when it is written.
-	_, _ = u.kept()
+	// What another process saw must not be rolled back here either. What is wrong
+	// with the store is told when it is written.
+	kept, _ := u.kept()
 	now := time.Now()
 	s, err := follow(u.initial, u.known, session{u.mirror, ctx}, now)
 	if err != nil {
-		return nil, nil, about(u.mirror.url, err)
+		return kept, nil, about(u.mirror.url, err)
 	}
 	root, err := sigstore.ParseRoot(s.Target)
 	if err != nil {
-		return nil, nil, about(u.mirror.url, fail(Untrusted, "%s: %w", targetName, err))
+		return kept, nil, about(u.mirror.url, fail(Untrusted, "%s: %w", targetName, err))
 	}
 	s.Checked = now.UTC().Round(0)
 	u.known = s

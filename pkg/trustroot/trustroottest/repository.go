@@ -5,6 +5,7 @@ package trustroottest
 import (
 	"crypto"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -42,6 +43,9 @@ type Repository struct {
 	// Keys are the keys of each role, by name.
 	Keys map[string][]ed25519.PrivateKey
 
+	seed string
+	made int // keys
+
 	mu       sync.Mutex
 	files    map[string][]byte
 	requests []string
@@ -49,8 +53,13 @@ type Repository struct {
 }
 
 // New returns a repository that has content as its target, signed now.
-func New(content []byte) *Repository {
+func New(content []byte) *Repository { return Seeded(rand.Text(), content) }
+
+// Seeded is New with the same keys for the same seed, as the processes that fuzz need
+// them.
+func Seeded(seed string, content []byte) *Repository {
 	r := &Repository{
+		seed: seed,
 		Root: metadata.Root(), Timestamp: metadata.Timestamp(), Snapshot: metadata.Snapshot(), Targets: metadata.Targets(),
 		Delegates: map[string]*metadata.Metadata[metadata.TargetsType]{}, Keys: map[string][]ed25519.PrivateKey{}, files: map[string][]byte{},
 	}
@@ -68,7 +77,9 @@ func (r *Repository) NewKey(role string) {
 	if old := r.Root.Signed.Roles[role]; old != nil {
 		old.KeyIDs = nil
 	}
-	private := NewKey()
+	r.made++
+	sum := sha256.Sum256(fmt.Append(nil, r.seed, r.made))
+	private := ed25519.NewKeyFromSeed(sum[:])
 	must0(r.Root.Signed.AddKey(PublicKey(private), role))
 	r.Keys[role] = []ed25519.PrivateKey{private}
 }
