@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,7 +21,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	needs := subresources(r.URL.Path)
 	pods := r.URL.Path == "/pods" && r.Method == http.MethodGet
 	fault := s.arrive(r, pods)
-	defer s.leave()
+	leave := sync.OnceFunc(s.leave)
+	defer leave()
+	w = &answer{ResponseWriter: w, leave: leave}
 
 	s.setDate(w)
 	switch {
@@ -63,6 +66,25 @@ func (s *Server) arrive(r *http.Request, pods bool) Fault {
 	s.stats.Requests++
 	return s.nextFault()
 }
+
+// answer is a request's until its last byte is on the way: the client may have that,
+// and ask again, before the handler has returned.
+type answer struct {
+	http.ResponseWriter
+	leave func()
+	sent  int
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.sent += len(b)
+	if length, err := strconv.Atoi(a.Header().Get("Content-Length")); err == nil && a.sent >= length {
+		a.leave()
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func (s *Server) leave() {
 	s.mu.Lock()
