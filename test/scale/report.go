@@ -14,6 +14,7 @@ import (
 func report(w io.Writer) error {
 	node := [][]string{{"what happens", "attestor", "calls", "refused", "requests to the kubelet", "a second", "most in one", "MB", "CPU of the calls", "of the requests", "the kubelet's for them", "wait, p50", "p99"}}
 	cluster := [][]string{{"what happens", "all nodes", builtIn.name, overTLS.name, overPods.name}}
+	verified := [][]string{{"what happens, where the image of every container is verified", "verifications/s", "requests to registries/s", "cores busy with it"}}
 	for _, sc := range scenarios {
 		var all []*measured
 		for _, k := range kinds {
@@ -26,9 +27,11 @@ func report(w io.Writer) error {
 		}
 		if sc.of == clusterNodes {
 			cluster = append(cluster, sc.clusterRows(all)...)
+			verified = append(verified, sc.verifiedRow(all[slices.IndexFunc(kinds, func(k kind) bool { return k.name == overTLS.name })]))
 		}
 	}
 	section(w, "The cluster", append(cluster, memory()...))
+	section(w, "Verifying images", verified)
 	section(w, "One node", node)
 	section(w, "Rollouts of the agent", rollouts())
 	section(w, "What settings move", moved())
@@ -55,6 +58,13 @@ func (sc scenario) clusterRows(all []*measured) [][]string {
 		}
 	}
 	return rows
+}
+
+// verifiedRow is arithmetic: nothing that a verification found out is kept, so that
+// each call asks registries for all of it.
+func (sc scenario) verifiedRow(m *measured) []string {
+	verifications := float64(m.calls-m.refused) / sc.lasts.Seconds() * sc.scale()
+	return []string{sc.name, number(verifications), number(verifications * verification.requests.value), number(verifications * verification.cpu.ms().Seconds())}
 }
 
 func rollouts() [][]string {
@@ -168,6 +178,8 @@ func ceilings() [][]string {
 	row("calls of the Pods API, a node", fmt.Sprintf("%d/s", requestsPerSecond), fmt.Sprintf("podseal, half of the %d that the kubelet answers", serverPerSecond))
 	row("lists through the Pods API, a node", number(1/defaults.interval.Seconds())+"/s", "`poll_retry_interval`")
 	row("the same while pods change and a container is waited for whose cgroup names no pod", number(1/relist.Seconds())+"/s", "podseal")
+	row("requests to one registry, a node", fmt.Sprintf("%d/s, %d at once", registryPerSecond, registryBurst), "podseal")
+	row("first verifications at once, a node, of images of one registry", number((registryBurst+registryPerSecond*imageBudget.Seconds())/verification.requests.value), "the same, and `limits.image_budget`")
 	row("TokenReviews, 10,000 nodes that all list", perSecond(authenticationTTL)+"/s", "`authentication.webhook.cacheTTL` of the kubelet")
 	row("SubjectAccessReviews, the same", perSecond(authorizedTTL)+"/s", "`authorization.webhook.cacheAuthorizedTTL` of the kubelet")
 	row("more of both for tokens that are new", perSecond(tokenRefresh-tokenJitter)+"/s each", "the token's lifetime")
