@@ -186,6 +186,9 @@ func failure(s subject, verdict Verdict, found *findings) Failure {
 		Kind: NotVerified, Dialect: verdict.Dialect, Policy: verdict.Policy,
 		Container: s.container.Name, Image: s.runs.SpecImage, ImageID: s.runs.ImageID,
 	}
+	// Why it can't be told is said first, for there may be any number of candidates.
+	unknown := found.unknown[:min(len(found.unknown), maxReasons/2)]
+	f.Reasons = append(f.Reasons, unknown...)
 	var others []error // candidates that are something else than a signature
 	for _, a := range verdict.Authorities {
 		in := ""
@@ -207,7 +210,7 @@ func failure(s subject, verdict Verdict, found *findings) Failure {
 	if len(found.items) == 0 && len(found.asked) > 0 {
 		f.Reasons = append(f.Reasons, found.nothing())
 	}
-	f.Reasons = append(f.Reasons, found.problems()...)
+	f.Reasons = append(f.Reasons, found.problems()[len(unknown):]...)
 	if verdict.Result == policy.Unknown {
 		f.Kind = found.kind()
 	}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/guard"
@@ -146,28 +145,51 @@ func (f *findings) seek(ctx context.Context, r Registry, candidates []image.Cand
 	}
 }
 
-// ask asks all places side by side. The failure of one hides nothing of another.
+// maxEvidence bounds the evidence about one image, in bytes: a half of it for short
+// ones, which signatures are, and each place has its share. Whoever may push decides
+// how many places there are and what is in them.
+const maxEvidence, short = 32 << 20, 64 << 10
+
+// ask asks the places, two at a time. The failure of one hides nothing of another.
 func ask(ctx context.Context, r Registry, refs []image.Ref) []Asked {
 	asked := make([]Asked, len(refs))
-	var work sync.WaitGroup
-	for i, ref := range refs {
-		work.Go(func() {
-			asked[i].Ref = ref
-			err := guard.Do(func() error {
-				found, err := r.Evidence(ctx, ref)
-				if err != nil {
-					return err
-				}
-				asked[i].Items, asked[i].Problems = found.Items, found.Problems
-				return nil
-			})
+	eachOf(len(refs), func(i int) {
+		asked[i].Ref = refs[i]
+		err := guard.Do(func() error {
+			found, err := r.Evidence(ctx, refs[i])
 			if err != nil {
-				asked[i].Problems = append(asked[i].Problems, cmp.Or(budget(ctx), err))
+				return err
 			}
+			asked[i].Items, asked[i].Problems = found.Items, found.Problems
+			asked[i].bound(maxEvidence / len(refs))
+			return nil
 		})
-	}
-	work.Wait()
+		if err != nil {
+			asked[i].Problems = append(asked[i].Problems, cmp.Or(budget(ctx), err))
+		}
+	})
 	return asked
+}
+
+// bound leaves out what there is no room for, which is a problem.
+func (a *Asked) bound(room int) {
+	left := map[bool]int{true: room / 2, false: room / 2}
+	before := len(a.Items)
+	a.Items = slices.DeleteFunc(a.Items, func(item evidence.Item) bool {
+		size := len(item.Content)
+		for name, value := range item.Annotations {
+			size += len(name) + len(value)
+		}
+		isShort := len(item.Content) <= short
+		if size > left[isShort] {
+			return true
+		}
+		left[isShort] -= size
+		return false
+	})
+	if n := before - len(a.Items); n > 0 {
+		a.Problems = append(a.Problems, fmt.Errorf("%w: %d of the signatures and attestations at %v were not looked at, for there are more than %d MiB of them for one image", image.ErrLimit, n, a.Ref, maxEvidence>>20))
+	}
 }
 
 // budget is errBudget when that is what ended the context.
