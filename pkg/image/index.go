@@ -1,7 +1,6 @@
 package image
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -24,44 +23,27 @@ func (m *Manifest) Nested() ([]Digest, error) {
 	return found, nil
 }
 
-// Contains is whether the index, or one of those that it lists, lists the manifest.
-// nested are the indexes that Nested names, read from bytes with those digests;
-// what is not among them contains nothing.
-func (m *Manifest) Contains(manifest Digest, nested map[Digest]*Manifest) bool {
-	lists := func(d Descriptor) bool { return d.Digest == manifest && !d.IsIndex() }
-	return slices.ContainsFunc(m.Manifests, func(d Descriptor) bool {
-		inner := nested[d.Digest]
-		return lists(d) || d.IsIndex() && inner != nil && slices.ContainsFunc(inner.Manifests, lists)
-	})
-}
-
-// StandsFor returns nil if what is signed by the index's digest is the manifest and
-// nothing else that could run on the node; otherwise it says why not. nested are
-// the indexes that Nested names, read from bytes with those digests.
+// Runnable returns the manifests of the index, and of those that it lists, that
+// could run on the node, each once. nested are the indexes that Nested names, read
+// from bytes with those digests. Of what is no index nothing is listed.
 //
 // Who signs an index signs whatever it lists. Where two entries could run here, the
 // signature does not say which of them was meant to, and somebody who makes the
 // index could put his own image beside a good one. What an entry says of its
 // platform is all that the signer has said, so an entry under another platform does
 // not count even if its content would run.
-func (m *Manifest) StandsFor(manifest Digest, node Platform, nested map[Digest]*Manifest) error {
-	if !m.IsIndex() {
-		return errors.New("it is no index")
-	}
+func (m *Manifest) Runnable(node Platform, nested map[Digest]*Manifest) ([]Digest, error) {
 	entries, err := m.flat(nested)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	entries = slices.DeleteFunc(entries, func(d Descriptor) bool {
-		return d.Platform != nil && !d.Platform.couldRun(node)
-	})
-	switch {
-	case !slices.ContainsFunc(entries, func(d Descriptor) bool { return d.Digest == manifest }):
-		return fmt.Errorf("the index does not list %v for %v", manifest, node)
-	case len(entries) > 1:
-		return fmt.Errorf("%d of the manifests that the index lists could run on %v", len(entries), node)
+	var runnable []Digest
+	for _, d := range entries {
+		if (d.Platform == nil || d.Platform.couldRun(node)) && !slices.Contains(runnable, d.Digest) {
+			runnable = append(runnable, d.Digest)
+		}
 	}
-	return nil
+	return runnable, nil
 }
 
 // flat returns the entries of the index and of those that it lists, whatever

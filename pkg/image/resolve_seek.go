@@ -246,15 +246,9 @@ func (x *resolver) leaves(ctx context.Context, index Ref, m *Manifest) ([]Digest
 	if err != nil {
 		return nil, fmt.Errorf("index %v: %w", index, err)
 	}
-	entries, err := m.flat(nested)
+	leaves, err := m.Runnable(x.Platform, nested)
 	if err != nil {
 		return nil, fmt.Errorf("index %v: %w", index, err)
-	}
-	var leaves []Digest
-	for _, d := range entries {
-		if (d.Platform == nil || d.Platform.couldRun(x.Platform)) && !slices.Contains(leaves, d.Digest) {
-			leaves = append(leaves, d.Digest)
-		}
 	}
 	return leaves, nil
 }
