@@ -55,7 +55,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		if strings.Contains(err.Error(), "pw") && !strings.Contains(err.Error(), "/") || strings.Contains(err.Error(), "pr0xy") {
 			t.Errorf("%s: %v", name, err)
 		}
-		for _, s := range append(c.says, "registry ") {
+		for _, s := range append(c.says, "registry[") {
 			if !strings.Contains(err.Error(), s) {
 				t.Errorf("%s: %q does not say %q", name, err, s)
 			}

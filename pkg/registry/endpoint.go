@@ -137,12 +137,12 @@ func (c *Client) newEndpoint(r Registry) (*endpoint, error) {
 	var problems []error
 	wrong := func(key string, err error) {
 		if err != nil {
-			problems = append(problems, fmt.Errorf("registry %q: %s: %w", clip(r.Host), key, err))
+			problems = append(problems, fmt.Errorf("%s.%s: %w", r.key(), key, err))
 		}
 	}
 	registry, err := image.ParseRegistry(r.Host)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", r.key(), err)
 	}
 	e := c.bareEndpoint(registry)
 	e.block = &block{username: r.Username, password: r.Password}

@@ -39,6 +39,9 @@ type Config struct {
 // Registry is a block of the configuration: how one registry is reached. Naming it
 // is what allows it a private or loopback address.
 type Registry struct {
+	// Key is what the configuration calls it, for errors about it; registry[Host]
+	// when empty.
+	Key string
 	// Host is host or host:port, in any spelling.
 	Host string
 	// CAPath is a PEM file of certificates that replace the system's.
@@ -66,6 +69,8 @@ type Registry struct {
 	// must keep redirects out of places where they have no business.
 	ProxyURL string
 }
+
+func (r Registry) key() string { return cmp.Or(r.Key, "registry["+clip(r.Host)+"]") }
 
 // Limits bound what is read about one image. A zero is the default.
 type Limits struct {
@@ -151,7 +156,7 @@ func newClient(cfg Config, log *slog.Logger, change func(*Client)) (*Client, err
 		case err != nil:
 			problems = append(problems, err)
 		case c.configured[e.registry] != nil:
-			problems = append(problems, fmt.Errorf("registry %q: there is another block for %s", clip(r.Host), e.registry))
+			problems = append(problems, fmt.Errorf("%s: there is another block for %s", r.key(), e.registry))
 		default:
 			c.configured[e.registry] = e
 		}

@@ -114,6 +114,7 @@ func registryConfig(cfg *config.Images) registry.Config {
 	}
 	for _, r := range cfg.Registries {
 		c.Registries = append(c.Registries, registry.Registry{
+			Key:              r.Path,
 			Host:             r.Host,
 			CAPath:           r.CAPath,
 			Mirror:           r.Mirror,
