@@ -111,15 +111,15 @@ func TestRetriesBecomeRarer(t *testing.T) {
 		n := &away{}
 		s := open(t, ofRepository(t, r), n)
 		synctest.Wait()
-		if n.asked != 1 {
-			t.Fatalf("it was asked %d times at once", n.asked)
+		if n.asked() != 1 {
+			t.Fatalf("it was asked %d times at once", n.asked())
 		}
 		wait := trustroot.FirstRetry
 		for want := 2; want < 20; want++ {
 			time.Sleep(wait)
 			synctest.Wait()
-			if n.asked != want {
-				t.Fatalf("it was asked %d times, want %d", n.asked, want)
+			if n.asked() != want {
+				t.Fatalf("it was asked %d times, want %d", n.asked(), want)
 			}
 			wait = min(2*wait, trustroot.LastRetry)
 		}
@@ -135,8 +135,8 @@ func TestARetryIsNeverLaterThanThePeriod(t *testing.T) {
 		n := &away{}
 		open(t, cfg, n)
 		time.Sleep(day)
-		if n.asked < 24*60-10 {
-			t.Errorf("it was asked %d times in a day", n.asked)
+		if n.asked() < 24*60-10 {
+			t.Errorf("it was asked %d times in a day", n.asked())
 		}
 	})
 }

@@ -28,8 +28,8 @@ type Config struct {
 type TUF struct {
 	// Mirror is its URL, with https:// or http://.
 	Mirror string
-	// RootPath is the root.json that trust in the repository begins with. It may be
-	// absent for the public-good repository.
+	// RootPath is the root.json that trust in the repository begins with, read again
+	// when it changes. It may be absent for the public-good repository.
 	RootPath string
 	// CacheDir is where the last good state is kept over restarts: a directory that
 	// is made with mode 0700, or is this user's alone. Absent: in memory.
@@ -95,17 +95,11 @@ func (s *Source) buildTUF(cfg TUF, transport http.RoundTripper) error {
 	var initial []byte
 	switch {
 	case cfg.RootPath != "":
-		file := &watched[[]byte]{path: cfg.RootPath, parse: func(text []byte) ([]byte, error) {
-			if err := shape(text, maxRootDocument); err != nil {
-				return nil, err
-			}
-			_, err := trustedmetadata.New(text)
-			return text, err
-		}}
-		if err := file.look(); err != nil {
+		s.initial = &watched[[]byte]{path: cfg.RootPath, parse: parseInitial}
+		if err := s.initial.look(); err != nil {
 			return fmt.Errorf("tuf.root_path: %w", err)
 		}
-		initial = file.value
+		initial = s.initial.value
 	case url == tuf.DefaultMirror:
 		initial = tuf.DefaultRoot()
 	default:
@@ -114,6 +108,16 @@ func (s *Source) buildTUF(cfg TUF, transport http.RoundTripper) error {
 	s.updates = &updates{mirror: newMirror(url, transport), initial: initial, store: newStore(cfg.CacheDir, url)}
 	s.begin(nil)
 	return nil
+}
+
+// parseInitial checks root metadata that trust may begin with: it is signed by
+// itself.
+func parseInitial(text []byte) ([]byte, error) {
+	if err := shape(text, maxRootDocument); err != nil {
+		return nil, err
+	}
+	_, err := trustedmetadata.New(text)
+	return text, err
 }
 
 func (s *Source) buildPublicGood(cfg PublicGood, transport http.RoundTripper) (err error) {

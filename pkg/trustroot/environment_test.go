@@ -85,7 +85,7 @@ func TestTheEnvironmentTakesThePlaceOfAllOfIt(t *testing.T) {
 			t.Error("what another one signed is accepted")
 		}
 		time.Sleep(2 * day)
-		if n.asked != 0 {
+		if n.asked() != 0 {
 			t.Error("the network was asked")
 		}
 	})
@@ -233,7 +233,7 @@ func TestTheDirectoryOfCosignInitialize(t *testing.T) {
 				}
 				synctest.Wait()
 				s.Close()
-				if n.asked == 0 {
+				if n.asked() == 0 {
 					t.Error("nobody asks for something newer")
 				}
 

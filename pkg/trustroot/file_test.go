@@ -3,6 +3,7 @@ package trustroot_test
 import (
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +98,71 @@ func TestAFileThatIsBrokenLaterTakesNothingAway(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTheRootThatTrustBeginsWithIsTakenUpWhenItChanges(t *testing.T) {
+	t.Parallel()
+	use := func(s *trustroot.Source) {
+		time.Sleep(trustroot.LookSpacing)
+		s.Current()
+		synctest.Wait()
+	}
+	begin := func(t *testing.T) (good []byte, r *trustroottest.Repository, cfg trustroot.Config) {
+		good = someRoot()
+		r = trustroottest.New(good)
+		r.Rotate(func() { r.NewKey("root") })
+		r.Publish()
+		cfg = ofRepository(t, r)
+		cfg.TUF.CacheDir = filepath.Join(t.TempDir(), "cache")
+		return good, r, cfg
+	}
+	t.Run("a newer version", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			good, r, cfg := begin(t)
+			s := open(t, cfg, through{r})
+			settle(t, s)
+			r.Fault(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+			write(t, cfg.TUF.RootPath, r.RootJSON(2))
+			use(s)
+			wantKind(t, wantRoot(t, s, good), trustroot.Unavailable)
+		})
+	})
+	t.Run("a broken file", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			good, r, cfg := begin(t)
+			s := open(t, cfg, through{r})
+			settle(t, s)
+			write(t, cfg.TUF.RootPath, []byte("{}"))
+			use(s)
+			wantKind(t, wantRoot(t, s, good), trustroot.File)
+			r.Publish()
+			time.Sleep(day)
+			_, status := s.Current()
+			if status.Age > time.Hour*3 {
+				t.Errorf("it is not refreshed: %v", status)
+			}
+		})
+	})
+	// The operator no longer vouches for what the old one led to.
+	t.Run("another repository", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			good, r, cfg := begin(t)
+			s := open(t, cfg, through{r})
+			settle(t, s)
+			wantRoot(t, s, good)
+			better := someRoot()
+			other := trustroottest.New(better)
+			write(t, cfg.TUF.RootPath, other.RootJSON(1))
+			use(s)
+			wantKind(t, wantRoot(t, s, nil), trustroot.Untrusted)
+			r.Restore(other.Files())
+			time.Sleep(trustroot.LastRetry)
+			wantNoProblem(t, wantRoot(t, s, better))
+		})
+	})
 }
 
 func TestMistakesInAConfiguration(t *testing.T) {

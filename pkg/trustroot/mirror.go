@@ -123,8 +123,8 @@ func (m *mirror) fetch(ctx context.Context, name string, most int64) ([]byte, er
 	}
 	defer resp.Body.Close()
 	switch {
-	case resp.StatusCode == http.StatusNotFound:
-		return nil, errNone
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusForbidden:
+		return nil, errNone // buckets whose list is not public answer 403
 	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("status %d", resp.StatusCode)
 	}

@@ -66,7 +66,7 @@ func readCosign(path string) (*initialized, error) {
 		return nil, err
 	}
 	defer base.Close()
-	if err := trusted(base, "."); err != nil {
+	if err := trusted(base); err != nil {
 		return nil, err
 	}
 	found := &initialized{dir: path, mirror: tuf.DefaultMirror}
@@ -106,7 +106,7 @@ func (i *initialized) readState(base *os.Root) error {
 		return err
 	}
 	defer dir.Close()
-	if err := trusted(dir, "."); err != nil {
+	if err := trusted(dir); err != nil {
 		return err
 	}
 	root, _, err := readTrusted(dir, metadata.ROOT+".json", maxRootDocument)
@@ -170,8 +170,8 @@ func readTrusted(dir *os.Root, name string, most int64) ([]byte, time.Time, erro
 	return content, info.ModTime(), err
 }
 
-func trusted(dir *os.Root, name string) error {
-	info, err := dir.Stat(name)
+func trusted(dir *os.Root) error {
+	info, err := dir.Stat(".")
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,12 +47,15 @@ func (t through) notFound(req *http.Request) (*http.Response, error) {
 }
 
 // away is a network that is away.
-type away struct{ asked int }
+type away struct{ times atomic.Int64 }
 
 func (a *away) RoundTrip(*http.Request) (*http.Response, error) {
-	a.asked++
+	a.times.Add(1)
 	return nil, errors.New("network is unreachable")
 }
+
+// asked is how often it was tried.
+func (a *away) asked() int { return int(a.times.Load()) }
 
 // someRoot is a trusted_root.json that is unlike every other.
 func someRoot() []byte { return sigstoretest.Trust(sigstoretest.NewCTLog()).JSON() }

@@ -48,6 +48,7 @@ type Source struct {
 
 	// These belong to New and then to the goroutine of run.
 	file    *watched[*sigstore.Root] // trusted_root_path
+	initial *watched[[]byte]         // root_path of TUF
 	overlay *overlay                 // the environment's files
 	updates *updates                 // TUF
 	// base is what overlay's parts are put into, nil if there is nothing yet.
@@ -98,8 +99,8 @@ func newSource(cfg Config, log *slog.Logger, transport http.RoundTripper, idle f
 		return nil, err
 	}
 	s.looked.Store(time.Now().UnixNano())
-	if err := s.publish(); err != nil {
-		return nil, err
+	if s.publish(); s.problems.file != nil {
+		return nil, s.problems.file
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
@@ -149,8 +150,12 @@ func (s *Source) Settle(ctx context.Context) error {
 	return nil
 }
 
-// watches is whether there are files to look at.
-func (s *Source) watches() bool {
+// watches is whether there are files to look at when the root is used.
+func (s *Source) watches() bool { return s.lasts() || s.initial != nil }
+
+// lasts is whether there are files to look at even when nobody uses the root, so that
+// the first who does is not judged by what was replaced long ago.
+func (s *Source) lasts() bool {
 	return s.file != nil || s.overlay != nil && len(s.overlay.variables()) > 0
 }
 
@@ -161,7 +166,7 @@ func (s *Source) run(ctx context.Context) {
 	look, ask := time.Now().Add(filePeriod), s.firstRefresh()
 	for {
 		next := ask
-		if s.watches() && (s.updates == nil || look.Before(ask)) {
+		if s.lasts() && (s.updates == nil || look.Before(ask)) {
 			next = look
 		}
 		timer := time.NewTimer(time.Until(next))
@@ -177,7 +182,10 @@ func (s *Source) run(ctx context.Context) {
 		s.guarded(&s.problems.file, func() error {
 			if s.watches() && !look.After(time.Now()) {
 				look = time.Now().Add(filePeriod)
-				s.look()
+				if s.look() {
+					ask, retry = time.Now(), firstRetry
+				}
+				s.publish() // now, for the mirror may take minutes
 			}
 			return nil
 		})
@@ -199,7 +207,7 @@ func (s *Source) run(ctx context.Context) {
 			}
 		}
 		s.guarded(&s.problems.file, func() error {
-			_ = s.publish() // told as a problem of what is published
+			s.publish()
 			return nil
 		})
 	}
@@ -212,15 +220,27 @@ func (s *Source) guarded(problem *error, f func() error) {
 	}
 }
 
-// look reads the files again that have changed.
-func (s *Source) look() {
+// look reads the files again that have changed, and is whether the mirror must be
+// asked because trust begins elsewhere now.
+func (s *Source) look() (ask bool) {
 	s.looked.Store(time.Now().UnixNano())
-	if s.file != nil {
+	switch {
+	case s.file != nil:
 		s.problems.file = s.file.look()
 		s.base = s.ofFile()
-		return
+	case s.initial != nil:
+		s.problems.file = s.initial.look()
+		if bytes.Equal(s.initial.value, s.updates.initial) {
+			return false
+		}
+		if !s.updates.begin(s.initial.value) {
+			s.base = nil
+		}
+		return true
+	default:
+		s.problems.file = s.overlay.look()
 	}
-	s.problems.file = s.overlay.look()
+	return false
 }
 
 // ofFile is the last good content of trusted_root_path.
@@ -264,32 +284,29 @@ func (s *Source) nextRefresh() time.Time {
 }
 
 // publish makes what there is the current root.
-func (s *Source) publish() error {
+func (s *Source) publish() {
 	m, err := s.composed()
+	before := s.current.Load()
 	if err != nil {
 		s.problems.file = about(s.name, err)
+		m = before.material
 	}
-	before := s.current.Load()
-	now := &published{material: before.material, err: s.problems.err()}
-	if m != nil {
-		now.material = *m
-	}
+	now := &published{material: m, err: s.problems.err()}
 	s.current.Store(now)
 	s.tell(before, now)
 	if now.root != nil && (s.tried || s.updates == nil || !now.stale()) {
 		s.settleOnce.Do(func() { close(s.settled) })
 	}
-	return err
 }
 
-// composed is base with the environment's parts, nil if there is none yet.
-func (s *Source) composed() (*material, error) {
+// composed is base with the environment's parts, empty if there is none.
+func (s *Source) composed() (material, error) {
 	variables := []string(nil)
 	if s.overlay != nil {
 		variables = s.overlay.variables()
 	}
 	if s.base == nil && (s.overlay == nil || !s.overlay.complete()) {
-		return nil, nil
+		return material{}, nil
 	}
 	m := material{origin: Origin{Kind: FromEnvironment}}
 	if s.base != nil {
@@ -302,7 +319,7 @@ func (s *Source) composed() (*material, error) {
 		m.origin.Environment = variables
 		text, err := s.overlay.over(m.text)
 		if err != nil {
-			return nil, err
+			return material{}, err
 		}
 		m.text, m.root = text, nil
 		if before := s.current.Load(); bytes.Equal(before.text, text) {
@@ -312,11 +329,11 @@ func (s *Source) composed() (*material, error) {
 	if m.root == nil {
 		root, err := sigstore.ParseRoot(m.text)
 		if err != nil {
-			return nil, err
+			return material{}, err
 		}
 		m.root = root
 	}
-	return &m, nil
+	return m, nil
 }
 
 // tell logs what changed.

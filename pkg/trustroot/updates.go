@@ -16,6 +16,18 @@ type updates struct {
 	known *state
 }
 
+// begin has trust begin with other root metadata. It is whether what is known is still
+// good then: what the operator no longer vouches for is not.
+func (u *updates) begin(initial []byte) bool {
+	u.initial = initial
+	if u.known == nil {
+		return false
+	}
+	s, err := replay(initial, u.known.documents)
+	u.known = s // nil with an error
+	return err == nil
+}
+
 // kept returns what the store has, nil if that is nothing or nothing new.
 func (u *updates) kept() (*material, error) {
 	d, err := u.store.load()
