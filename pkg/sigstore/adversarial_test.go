@@ -3,7 +3,9 @@ package sigstore_test
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,6 +88,185 @@ func TestALogThatIsInUseNoMoreWithoutATime(t *testing.T) {
 			if reasonOf(err) != p.want || (err != nil) != (p.want != "") {
 				t.Errorf("%s, %s: %v, want %q", who, when, err, p.want)
 			}
+		}
+	}
+}
+
+// Row 9: names of types that nobody matches.
+func TestNamesOfOtherTypes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := newKeyless(t, sigstore.KeylessConfig{AnyIdentity: true})
+	for name, tag := range map[string]byte{"x400Address": 0x83, "registeredID": 0x88, "a type that is none": 0x89, "a number": 0x02} {
+		id := dev()
+		id.Subject = sigstoretest.DNS("example.org")
+		id.Template = func(c *x509.Certificate) {
+			for i, e := range c.ExtraExtensions {
+				if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+					value := bytes.Clone(e.Value)
+					value[2] = tag
+					c.ExtraExtensions[i].Value, c.ExtraExtensions[i].Critical = value, false
+				}
+			}
+		}
+		s := w.signed()
+		s.Signer = w.Keyless(id)
+		if _, err := w.sign(t, a, s); reasonOf(err) != sigstore.ReasonMalformed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Row 10: what a CA says that everybody must understand is understood, or the
+// certificate is none.
+func TestACriticalExtensionThatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ca := sigstoretest.NewCA(sigstoretest.CAOptions{})
+	id := dev()
+	id.Template = func(c *x509.Certificate) {
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 99}, Critical: true, Value: []byte{5, 0}})
+	}
+	anybody := newKeyless(t, sigstore.KeylessConfig{AnyIdentity: true})
+	for _, c := range []struct {
+		signer *sigstoretest.Signer
+		a      *sigstore.Authority
+	}{{w.Keyless(id), anybody}, {ca.Signer(id), newPKI(t, sigstore.PKIConfig{PEM: ca.ChainPEM(), AnyIdentity: true})}} {
+		s := w.signed()
+		s.Signer = c.signer
+		_, err := w.sign(t, c.a, s)
+		refused(t, err, sigstore.ReasonCertificate)
+	}
+	// The same without a name, whose extension is critical and known.
+	id.Subject = sigstoretest.SAN{}
+	s := w.signed()
+	s.Signer = w.Keyless(id)
+	_, err := w.sign(t, anybody, s)
+	refused(t, err, sigstore.ReasonMalformed)
+}
+
+// Row 3: each kind of entry that a log of Rekor v1 has for an envelope, with one part
+// of something else.
+func TestEveryKindOfEntryOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := keyless(t, releaseIdentity())
+	base := w.signed()
+	base.Witnesses = witnesses{w.Rekor1}
+	other := sigstoretest.Sign(base).Parts
+	for _, kind := range [][2]string{{"dsse", "0.0.1"}, {"intoto", "0.0.2"}} {
+		as := func(change func(*sigstoretest.Entry)) sigstoretest.Signature {
+			s := base
+			s.Entry = func(e *sigstoretest.Entry) {
+				e.Kind, e.Version = kind[0], kind[1]
+				change(e)
+			}
+			return s
+		}
+		if _, err := w.sign(t, a, as(func(*sigstoretest.Entry) {})); err != nil {
+			t.Errorf("%s: %v", kind[0], err)
+		}
+		for name, change := range map[string]func(*sigstoretest.Entry){
+			"signature":   func(e *sigstoretest.Entry) { e.Signature = other.Signature },
+			"certificate": func(e *sigstoretest.Entry) { e.Certificate = other.Certificate },
+			"payload":     func(e *sigstoretest.Entry) { e.Payload = []byte("{}") },
+		} {
+			if _, err := w.sign(t, a, as(change)); reasonOf(err) != sigstore.ReasonLog {
+				t.Errorf("%s with another %s: %v", kind[0], name, err)
+			}
+		}
+	}
+	// Of an envelope there is no entry of its own kind in a log of Rekor v1 that has
+	// only the digest of what was signed, and none of Rekor v1's kinds in Rekor v2.
+	for log, kind := range map[*sigstoretest.Log]string{w.Rekor1: "hashedrekord", w.Rekor2: "dsse"} {
+		s := base
+		s.Witnesses = witnesses{log, w.TSA}
+		s.Entry = func(e *sigstoretest.Entry) { e.Kind, e.Version = kind, "0.0.1" }
+		if _, err := w.sign(t, a, s); reasonOf(err) != sigstore.ReasonLog {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// Rows 3 and 12: a good entry makes no other one good, whichever comes first.
+func TestALieBesideTheTruth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	base := w.signed()
+	base.Witnesses = witnesses{w.Rekor1, w.Rekor2, w.TSA}
+	other := sigstoretest.Sign(base).Parts
+	if _, err := w.sign(t, keyless(t, releaseIdentity()), base); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		s := base
+		s.Break = func(p *sigstoretest.Parts) { p.Entries[i] = other.Entries[i] }
+		_, err := w.sign(t, keyless(t, releaseIdentity()), s)
+		refused(t, err, sigstore.ReasonLog)
+	}
+}
+
+// Row 4: of several signatures of an envelope one would be judged, and another one
+// looked up in the log.
+func TestABundleWithSeveralSignatures(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	good := sigstoretest.Sign(w.signed()).Parts
+	for name, change := range map[string]func(*sigstoretest.Parts){
+		"a bad one behind it": func(p *sigstoretest.Parts) { p.MoreSignatures = [][]byte{[]byte("x")} },
+		"a bad one before it": func(p *sigstoretest.Parts) { p.MoreSignatures, p.Signature = [][]byte{p.Signature}, []byte("x") },
+		"another good one":    func(p *sigstoretest.Parts) { p.MoreSignatures = [][]byte{good.Signature} },
+		"the same twice":      func(p *sigstoretest.Parts) { p.MoreSignatures = [][]byte{p.Signature} },
+	} {
+		s := w.signed()
+		s.Break = change
+		if _, err := w.sign(t, keyless(t, releaseIdentity()), s); reasonOf(err) != sigstore.ReasonMalformed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Row 13: an authority of the trust root whose certificate is for more than
+// timestamps, and one whose is for none.
+func TestATimestampAuthorityOfAnotherUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, usages := range map[string][]asn1.ObjectIdentifier{
+		"for code as well": {{1, 3, 6, 1, 5, 5, 7, 3, 8}, {1, 3, 6, 1, 5, 5, 7, 3, 3}},
+		"for code alone":   {{1, 3, 6, 1, 5, 5, 7, 3, 3}},
+	} {
+		usage, err := asn1.Marshal(usages)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tsa := sigstoretest.NewTSA(sigstoretest.TSAOptions{Template: func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}}
+		}})
+		trusted := w.Root()
+		trusted.TSAs = sigstoretest.Trust(tsa).TSAs
+		s := w.signed()
+		s.Witnesses = witnesses{w.Rekor2, tsa}
+		_, err = keyless(t, releaseIdentity()).Signature(parseRoot(t, trusted), item(t, sigstoretest.Sign(s)), []image.Digest{app}, now)
+		if reasonOf(err) != sigstore.ReasonTime {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Row 15, for bundles.
+func TestAnEndlessChainInABundle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ca := sigstoretest.NewCA(sigstoretest.CAOptions{})
+	a := newPKI(t, sigstore.PKIConfig{PEM: ca.ChainPEM(), Identities: allowDev()})
+	for n, want := range map[int]sigstore.Reason{7: "", 8: sigstore.ReasonLimit, 2000: sigstore.ReasonLimit} {
+		s := sigstoretest.Signature{Signer: ca.Signer(dev()), Digest: app, Format: evidence.Bundle, Version: "0.2"}
+		s.Break = func(p *sigstoretest.Parts) {
+			// The last one is the root, which a bundle is without.
+			p.Chain = append(slices.Repeat([][]byte{ca.Chain()[0]}, n), ca.Root().Raw)
+		}
+		if _, err := w.sign(t, a, s); reasonOf(err) != want || (err != nil) != (want != "") {
+			t.Errorf("%d: %v, want %q", n, err, want)
 		}
 	}
 }
