@@ -1,11 +1,15 @@
 package registry_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/registry"
@@ -68,4 +72,37 @@ func TestRedirectsThroughAProxyToAddressesInOtherForms(t *testing.T) {
 		_, _, err = c.Manifest(t.Context(), repo, image.Of(nil))
 		wantKind(t, err, registry.NotAllowed, "not a public one")
 	}
+}
+
+// ADVERSARIAL.md row 17: a registry whose tokens are as long as an answer may be, for
+// any number of repositories.
+func TestLongTokensAreKeptInBoundedMemory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("t", 60<<10)
+		n := newNetwork(func(n int, r *http.Request) (*http.Response, error) {
+			switch {
+			case r.URL.Path == "/token":
+				return answered(200, fmt.Sprintf(`{"token":"%s%d","expires_in":3600}`, long, n)), nil
+			case r.Header.Get("Authorization") == "":
+				return answered(401, "", "WWW-Authenticate", `Bearer realm="https://evil.example/token"`), nil
+			}
+			return answered(200, ""), nil
+		})
+		c := online(t, n, registry.Config{Any: true})
+		for i := range 20 {
+			if err := in(c, fmt.Sprint("evil.example/a", i))(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if got := c.Tokens("evil.example"); got < 1 || got > 4 {
+			t.Errorf("%d tokens of 60 KiB are kept", got)
+		}
+		// The last one is among them.
+		asked := n.numbers["evil.example"]
+		if err := in(c, "evil.example/a19")(t.Context()); err != nil || n.numbers["evil.example"] != asked+1 {
+			t.Errorf("%d requests, %v", n.numbers["evil.example"]-asked, err)
+		}
+	})
 }

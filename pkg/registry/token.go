@@ -14,10 +14,12 @@ import (
 )
 
 const (
-	// maxToken bounds the answer of who gives tokens, maxTokens how many are kept
-	// for a registry.
-	maxToken  = 64 << 10
-	maxTokens = 256
+	// maxToken bounds the answer of who gives tokens. For a registry at most maxTokens
+	// are kept, and maxTokenBytes of them: which registries and repositories are asked
+	// is for pods' authors to choose, and how long a token is for the registry.
+	maxToken      = 64 << 10
+	maxTokens     = 256
+	maxTokenBytes = 256 << 10
 	// A token is used for as long as it is said to be good, but no longer than
 	// maxTokenLife, and minTokenLife where nothing is said. It is renewed
 	// tokenMargin before.
@@ -50,9 +52,10 @@ type token struct {
 	expires time.Time
 }
 
-// put keeps a token, in place of the one that ends first if there are too many.
+// put keeps a token, in place of those that end first if there are too many.
 func (t tokens) put(key tokenKey, fresh token) {
-	if len(t) >= maxTokens {
+	delete(t, key)
+	for len(t) >= maxTokens || len(t) > 0 && t.size()+len(fresh.header) > maxTokenBytes {
 		var first tokenKey
 		for k, v := range t {
 			if e := t[first].expires; e.IsZero() || v.expires.Before(e) {
@@ -62,6 +65,14 @@ func (t tokens) put(key tokenKey, fresh token) {
 		delete(t, first)
 	}
 	t[key] = fresh
+}
+
+// size is that of all tokens, in bytes.
+func (t tokens) size() (n int) {
+	for _, v := range t {
+		n += len(v.header)
+	}
+	return n
 }
 
 // remembered is what a request for a repository is made with before the registry
