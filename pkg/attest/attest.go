@@ -157,6 +157,9 @@ func (a *Attestor) attestPod(ctx context.Context, ref PodRef, r *Report) error {
 	if err != nil {
 		return err
 	}
+	if p.Completed {
+		return ended(p) // of which nothing is known that selectors are made of
+	}
 	r.Pod = p
 	if a.Images != nil {
 		r.begin(StepImages)

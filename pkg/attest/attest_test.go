@@ -441,7 +441,8 @@ func TestAttestPod(t *testing.T) {
 	t.Parallel()
 	p := app()
 	old := app(func(p *pod.Pod) { p.UID, p.Terminal = "z", true })
-	list := func(b *pod.Builder) error { b.Fault("bad", errors.New("bytes")); return pods(p, old)(b) }
+	completed := (&pod.Pod{UID: "done", Namespace: "jobs", Name: "backup", Terminal: true}).Kept()
+	list := func(b *pod.Builder) error { b.Fault("bad", errors.New("bytes")); return pods(p, old, completed)(b) }
 	for _, test := range []struct {
 		ref  attest.PodRef
 		want *pod.Pod
@@ -451,6 +452,8 @@ func TestAttestPod(t *testing.T) {
 		{ref: attest.PodRef{Namespace: "ns", Name: "app"}, want: p},
 		{ref: attest.PodRef{Namespace: "ns", Name: "app", UID: "u"}, want: p},
 		{ref: attest.PodRef{Namespace: "ns", Name: "app", UID: "z"}, want: old},
+		{ref: attest.PodRef{UID: "done"}, text: `pod "jobs/backup" has succeeded or failed: the container has ended`},
+		{ref: attest.PodRef{Namespace: "jobs", Name: "backup"}, text: `pod "jobs/backup" has succeeded or failed`},
 		{ref: attest.PodRef{UID: "w"}, text: `pod with UID "w" not found on agent node`},
 		{ref: attest.PodRef{UID: "bad"}, text: "unable to decode pod info"},
 		{ref: attest.PodRef{Namespace: "ns", Name: "app", UID: "bad"}, text: "unable to decode pod info"},

@@ -29,7 +29,8 @@ func (c *command) listCommand() *cobra.Command {
 		Short: "Show every container of the node with its pod, image and selectors",
 		Long: `list asks the kubelet for the pods of the node and shows their containers. With
 --selectors it shows what a process in each would get, or why it would get
-nothing. Pods that the kubelet lists but that can't be read are shown too.
+nothing. Pods that the kubelet lists but that can't be read are shown too, and
+completed ones, in which no process can be, are not.
 
 No registry is asked: of an image to which a policy applies list says nothing,
 neither the selectors that come of it nor that there are none because of it.

@@ -143,7 +143,7 @@ func fromKubernetes(p *corev1.Pod) *pod.Pod {
 	add(regular, p.Status.ContainerStatuses, pod.Regular)
 	add(initial, p.Status.InitContainerStatuses, pod.Init)
 	add(ephemeral, p.Status.EphemeralContainerStatuses, pod.Ephemeral)
-	return out
+	return out.Kept()
 }
 
 func sortLabels(labels []pod.Label) {

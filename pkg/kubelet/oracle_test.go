@@ -79,7 +79,7 @@ func oracle(raw []byte) (p *pod.Pod, uid string) {
 	if o.bad {
 		return nil, uid
 	}
-	return p, uid
+	return p.Kept(), uid
 }
 
 func withoutScheme(id string) string {

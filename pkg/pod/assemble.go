@@ -1,6 +1,9 @@
 package pod
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // What follows is for pod sources: what the kubelet describes is the same
 // whichever way it comes, and must come to the same record.
@@ -66,6 +69,17 @@ func (p *Pod) RepeatedID() (string, bool) {
 		seen[c.ID] = true
 	}
 	return "", false
+}
+
+// Kept is what a source keeps of the pod: of a completed one no more than names it.
+// Kubernetes leaves the pods of jobs, and evicted ones, on the node's list for long.
+// While something of a terminal pod still runs, as until the end of an eviction's
+// grace period, it is a pod like others.
+func (p *Pod) Kept() *Pod {
+	if !p.Terminal || slices.ContainsFunc(p.Containers, func(c Container) bool { return c.Running }) {
+		return p
+	}
+	return &Pod{UID: strings.Clone(p.UID), Name: strings.Clone(p.Name), Namespace: strings.Clone(p.Namespace), Terminal: true, Completed: true}
 }
 
 // Size is about how much memory the pod takes, in bytes: its strings, and

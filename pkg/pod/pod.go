@@ -25,6 +25,9 @@ type Pod struct {
 	// Terminal is whether the pod's phase is Succeeded or Failed: none of its
 	// containers will start again.
 	Terminal bool
+	// Completed is whether it is terminal and nothing of it runs: no process can be
+	// in it any more, and it has nothing but UID, Name and Namespace; see Kept.
+	Completed bool
 	// Labels are those of metadata, sorted by key.
 	Labels []Label
 	// Owners are the owner references of metadata, in their order.

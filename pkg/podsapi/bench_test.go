@@ -93,29 +93,27 @@ func TestAnIdleWatchKeepsNothingOfThePods(t *testing.T) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	// What is on its way to the client, which may be slow here, is not kept.
+	within := func(most int64) bool {
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		return int64(after.HeapAlloc)-int64(before.HeapAlloc) <= most
+	}
 	c := n.client(t)
 	watched(t, c)
 	for _, p := range pods {
 		n.AddPod(p)
 	}
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	t.Logf("%d KiB for a watch on 500 pods", grown>>10)
-	if grown > 2<<20 || c.Known() != 0 {
-		t.Errorf("the heap grew by %d KiB, %d pods are kept", grown>>10, c.Known())
+	eventually(t, "the heap has grown by less than 2 MiB", func() bool { return within(2 << 20) })
+	t.Logf("%d KiB for a watch on 500 pods", (int64(after.HeapAlloc)-int64(before.HeapAlloc))>>10)
+	if c.Known() != 0 {
+		t.Errorf("%d pods are kept", c.Known())
 	}
 	if _, err := c.Next(t.Context(), "", time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	grown = int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	t.Logf("%d KiB with the records of 500 pods", grown>>10)
-	if grown > 4<<20 {
-		t.Errorf("the heap grew by %d KiB", grown>>10)
-	}
+	eventually(t, "the heap has grown by less than 4 MiB", func() bool { return within(4 << 20) })
+	t.Logf("%d KiB with the records of 500 pods", (int64(after.HeapAlloc)-int64(before.HeapAlloc))>>10)
 	runtime.KeepAlive(pods)
 }

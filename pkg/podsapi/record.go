@@ -82,6 +82,7 @@ func decodePod(b []byte) (*pod.Pod, int, error) {
 	if id, twice := p.RepeatedID(); twice {
 		return nil, 0, fmt.Errorf("two of its containers have the ID %q", clip(id))
 	}
+	p = p.Kept()
 	size := p.Size()
 	if size > maxRecord {
 		return nil, 0, fmt.Errorf("%w: its names, labels, owners and images are longer than 256 KiB", ErrLimit)
