@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -269,4 +270,77 @@ func TestAnEndlessChainInABundle(t *testing.T) {
 			t.Errorf("%d: %v, want %q", n, err, want)
 		}
 	}
+}
+
+// nested is DER of about that size in which every sequence holds one sequence.
+func nested(size int) []byte {
+	der := make([]byte, size)
+	at := size
+	for {
+		header := []byte{0x30, byte(size - at)}
+		if n := size - at; n >= 0x80 {
+			header = []byte{0x30, 0x82, byte(n >> 8), byte(n)}
+		}
+		if at < len(header) {
+			return der[at:]
+		}
+		at -= len(header)
+		copy(der[at:], header)
+	}
+}
+
+// Row 17: bytes that cost a library far more than their length, before anybody knows
+// who has signed them. 128 KiB of nested sequences took four seconds.
+func TestTimestampsThatAreWorkToRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	base := w.signed()
+	base.Witnesses = witnesses{w.Rekor2, w.TSA}
+	stamps := func(all ...[]byte) func(*sigstoretest.Parts) {
+		return func(p *sigstoretest.Parts) { p.Timestamps = append(p.Timestamps, all...) }
+	}
+	w.run(t, base, []attack{
+		{name: "nested deeply", parts: stamps(nested(10 << 10)), want: sigstore.ReasonLimit},
+		{name: "17 KiB", parts: stamps(make([]byte, 17<<10)), want: sigstore.ReasonLimit},
+		{name: "five of 15 KiB", parts: stamps(slices.Repeat([][]byte{make([]byte, 15<<10)}, 5)...), want: sigstore.ReasonLimit},
+	})
+	// What is in another encoding is not read, and is as good as nothing.
+	for _, other := range [][]byte{
+		bytes.Repeat([]byte{0x30, 0x80}, 5<<10), append([]byte{0x3f, 1, 0x82, 39, 16}, nested(10_000)...), {0x30, 0x83, 0xff, 0xff, 0xff}, {0x30, 0x84, 0, 0, 0, 0}, {0x30},
+	} {
+		s := base
+		s.Break = stamps(other)
+		if _, err := w.sign(t, keyless(t, releaseIdentity()), s); err != nil {
+			t.Errorf("%.20x: %v", other, err)
+		}
+		s.Break = func(p *sigstoretest.Parts) { p.Timestamps = [][]byte{other} }
+		_, err := w.sign(t, keyless(t, releaseIdentity()), s)
+		refused(t, err, sigstore.ReasonTime)
+	}
+}
+
+// Row 17, for log entries: what a library would verify to read it.
+func TestLogEntriesThatAreWorkToRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	base := w.signed()
+	base.Witnesses = witnesses{w.Rekor1}
+	body := func(kind, version, text string) func(*sigstoretest.Signature) {
+		return entry(func(e *sigstoretest.Entry) { e.Kind, e.Version, e.Body = kind, version, []byte(text) })
+	}
+	const proposed = `{"verifiers":["eA=="],"envelope":"{}"}`
+	w.run(t, base, []attack{
+		{name: "a proposal", change: body("dsse", "0.0.1", `{"kind":"dsse","apiVersion":"0.0.1","spec":{"proposedContent":`+proposed+`}}`), want: sigstore.ReasonUnsupported},
+		{name: "a proposal beside none", change: body("dsse", "0.0.1", `{"kind":"dsse","apiVersion":"0.0.1","spec":{"proposedContent":`+proposed+`,"ProposedContent":null}}`), want: sigstore.ReasonMalformed},
+		{name: "a proposal twice", change: body("dsse", "0.0.1", `{"kind":"dsse","apiVersion":"0.0.1","spec":{"proposedContent":`+proposed+`},"spec":{}}`), want: sigstore.ReasonMalformed},
+		{name: "an envelope of two signatures", change: body("intoto", "0.0.2", `{"kind":"intoto","apiVersion":"0.0.2","spec":{"content":{"envelope":{"payload":"eA==","signatures":[{},{}]}}}}`), want: sigstore.ReasonLimit},
+		{name: "33 KiB", change: entry(func(e *sigstoretest.Entry) { e.Body = append([]byte(`{"x":"`), strings.Repeat("x", 33<<10)+`"}`...) }), want: sigstore.ReasonLimit},
+		{name: "150 KiB in 31", change: func(s *sigstoretest.Signature) {
+			s.Witnesses = slices.Repeat(s.Witnesses, 31)
+			s.Certified = s.Time
+			id := release()
+			id.Claims[sigstoretest.RunInvocationURI] = strings.Repeat("x", 2<<10)
+			s.Signer = w.Keyless(id)
+		}, want: sigstore.ReasonLimit},
+	})
 }

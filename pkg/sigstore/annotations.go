@@ -52,7 +52,9 @@ func (m *material) readAnnotations(annotations map[string]string) error {
 			return malformed("the annotation "+annotationTimestamp, err)
 		}
 		if len(stamp) > 0 {
-			m.timestamps = [][]byte{stamp}
+			if err := m.setTimestamps(stamp); err != nil {
+				return err
+			}
 		}
 	}
 	if s := annotations[annotationBundle]; s != "" {

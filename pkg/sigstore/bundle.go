@@ -67,7 +67,11 @@ func parseBundle(content []byte) (*found, error) {
 	if err := m.readSigner(b.GetVerificationMaterial(), version); err != nil {
 		return nil, err
 	}
-	if err := m.setTimestamps(b.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps()); err != nil {
+	var stamps [][]byte
+	for _, t := range b.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps() {
+		stamps = append(stamps, t.GetSignedTimestamp())
+	}
+	if err := m.setTimestamps(stamps...); err != nil {
 		return nil, err
 	}
 	if err := checkProofs(b.GetVerificationMaterial().GetTlogEntries(), version); err != nil {
@@ -136,19 +140,6 @@ func (m *material) readSigner(v *protobundle.VerificationMaterial, version bundl
 		if bytes.Equal(c.RawSubject, c.RawIssuer) {
 			return refuse(ReasonMalformed, "the bundle: a root certificate in the chain")
 		}
-	}
-	return nil
-}
-
-func (m *material) setTimestamps(timestamps []*protocommon.RFC3161SignedTimestamp) error {
-	if len(timestamps) > maxTimestamps {
-		return refuse(ReasonLimit, "more than %d timestamps", maxTimestamps)
-	}
-	for _, t := range timestamps {
-		if len(t.GetSignedTimestamp()) > maxTimestamp {
-			return refuse(ReasonLimit, "a timestamp is longer than %d bytes", maxTimestamp)
-		}
-		m.timestamps = append(m.timestamps, t.GetSignedTimestamp())
 	}
 	return nil
 }
