@@ -5,10 +5,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +33,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		found, err := client.Evidence(ctx, ref)
-		cancel()
+		found, err := evidence(client, ref)
 		if err != nil {
 			fmt.Printf("%s: error %q; %s\n", ref.Repository.Path(), err, peak())
 			continue
@@ -50,6 +50,25 @@ func main() {
 		fmt.Printf("%s: %d items, %d bytes, good %v, %d problems like %q; %s\n", ref.Repository.Path(), len(found.Items), bytes, good, len(found.Problems), first, peak())
 	}
 	fmt.Println(peak())
+}
+
+// evidence asks again where the registry, which makes megabytes for each answer,
+// takes too long on a busy machine: it is not time that is looked at here.
+func evidence(client *registry.Client, ref image.Ref) (found *registry.Found, err error) {
+	for range 5 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		found, err = client.Evidence(ctx, ref)
+		cancel()
+		if !unavailable(err) && (found == nil || !slices.ContainsFunc(found.Problems, unavailable)) {
+			break
+		}
+	}
+	return found, err
+}
+
+func unavailable(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	return ok && e.Kind == registry.Unavailable
 }
 
 // peak is the line with the most memory that the process had.
