@@ -2,9 +2,12 @@ package sigstore_test
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -319,6 +322,17 @@ func TestTimestampsThatAreWorkToRead(t *testing.T) {
 	}
 }
 
+// hugeKey is an RSA key of 32768 bits, which takes a tenth of a second to verify with.
+func hugeKey(t testing.TB) []byte {
+	t.Helper()
+	n := new(big.Int).Lsh(big.NewInt(1), 32768)
+	der, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n.Sub(n, big.NewInt(1)), E: 1<<31 - 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
+
 // Row 17, for log entries: what a library would verify to read it.
 func TestLogEntriesThatAreWorkToRead(t *testing.T) {
 	t.Parallel()
@@ -343,4 +357,10 @@ func TestLogEntriesThatAreWorkToRead(t *testing.T) {
 			s.Signer = w.Keyless(id)
 		}, want: sigstore.ReasonLimit},
 	})
+	s := base
+	body("hashedrekord", "0.0.1", `{"kind":"hashedrekord","apiVersion":"0.0.1","spec":{"data":{"hash":{"algorithm":"sha256","value":"`+app.Hex()+
+		`"}},"signature":{"content":"eA==","publicKey":{"content":`+quote(hugeKey(t))+`}}}}`)(&s)
+	if _, err := w.sign(t, keyless(t, releaseIdentity()), s); err == nil || !strings.Contains(err.Error(), "an RSA key of 32768 bits") {
+		t.Errorf("a huge key: %v", err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
@@ -151,7 +152,7 @@ func checkEntry(e *protorekor.TransparencyLogEntry) error {
 		}
 		return refuse(ReasonUnsupported, "a log entry of the kind %.50q, version %.50q%s", body.Kind, body.APIVersion, why)
 	}
-	if err := checkProposal(e.GetCanonicalizedBody()); err != nil {
+	if err := checkWork(e.GetCanonicalizedBody()); err != nil {
 		return err
 	}
 	if body.Kind != e.GetKindVersion().GetKind() || body.APIVersion != e.GetKindVersion().GetVersion() {
@@ -160,39 +161,71 @@ func checkEntry(e *protorekor.TransparencyLogEntry) error {
 	return nil
 }
 
-// checkProposal refuses what makes a library verify any number of signatures with any
-// number of keys: what somebody asks a log to make an entry of, and an envelope with
-// several signatures, of which there are none here.
-func checkProposal(body []byte) error {
-	inner := func(data jsontext.Value, name string) (jsontext.Value, error) {
-		if data.Kind() != '{' {
-			return nil, nil // which its parser will say
-		}
-		found, err := members(data, name)
-		return found[name], err
-	}
-	spec, err := inner(body, "spec")
-	var proposed, content, envelope, signatures jsontext.Value
+// checkWork refuses what makes a library verify, before anybody knows that a log has
+// it: what somebody asks a log to make an entry of, with any number of signatures and
+// keys; an envelope with several signatures, of which there are none here; and keys of
+// a size that takes long.
+func checkWork(body []byte) error {
+	proposed, err := at(body, "spec", "proposedContent")
+	var signatures, key jsontext.Value
 	if err == nil {
-		proposed, err = inner(spec, "proposedContent")
-	}
-	if err == nil {
-		content, err = inner(spec, "content")
-	}
-	if err == nil {
-		envelope, err = inner(content, "envelope")
-	}
-	if err == nil {
-		signatures, err = inner(envelope, "signatures")
+		signatures, err = at(body, "spec", "content", "envelope", "signatures")
 	}
 	if err == nil && !absent(signatures) {
 		err = array(signatures, 1, func(jsontext.Value) error { return nil })
 	}
-	if err != nil {
-		return malformed("the body of the log entry", err)
+	if err == nil {
+		key, err = at(body, "spec", "signature", "publicKey", "content")
 	}
-	if !absent(proposed) {
+	switch {
+	case err != nil:
+		return malformed("the body of the log entry", err)
+	case !absent(proposed):
 		return refuse(ReasonUnsupported, "what is proposed to a log is not an entry of it")
+	}
+	if err := checkLoggedKey(key); err != nil {
+		return refuse(ReasonLog, "the log entry: %w", err)
+	}
+	return nil
+}
+
+// at is what an object has under a name, and so on; nothing where there is no object,
+// which its parser will say.
+func at(data jsontext.Value, path ...string) (jsontext.Value, error) {
+	for _, name := range path {
+		if data.Kind() != '{' {
+			return nil, nil
+		}
+		found, err := members(data, name)
+		if err != nil {
+			return nil, err
+		}
+		data = found[name]
+	}
+	return data, nil
+}
+
+// checkLoggedKey is checkKey for a key or certificate as a log has it. What can't be
+// read is for the log entry's parser to refuse.
+func checkLoggedKey(value jsontext.Value) error {
+	content, err := base64Text(map[string]jsontext.Value{"key": value}, "key")
+	if err != nil {
+		return nil
+	}
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		var key crypto.PublicKey
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			key = c.PublicKey
+		} else if k, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
+			key = k
+		} else if k, err := x509.ParsePKCS1PublicKey(block.Bytes); err == nil {
+			key = k
+		} else {
+			continue
+		}
+		if err := checkKey(key); err != nil {
+			return err
+		}
 	}
 	return nil
 }
