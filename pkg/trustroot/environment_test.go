@@ -84,7 +84,7 @@ func TestTheEnvironmentTakesThePlaceOfAllOfIt(t *testing.T) {
 		if accepts(t, s, sigstoretest.New()) {
 			t.Error("what another one signed is accepted")
 		}
-		time.Sleep(2 * day)
+		time.Sleep(6 * time.Hour)
 		if n.asked() != 0 {
 			t.Error("the network was asked")
 		}
@@ -276,6 +276,26 @@ func TestTheDirectoryOfCosignInitializeForThePublicGood(t *testing.T) {
 		if root, status := s.Current(); root.Digest() != sigstore.PublicGood().Digest() || status.Err == nil {
 			t.Errorf("got %v", status)
 		}
+	})
+}
+
+// Where the operator chose another repository, nothing of the public-good one is used
+// in its place, not even for the first moment.
+func TestTheBuiltInRootIsNotForOtherRepositories(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		good := someRoot()
+		r := trustroottest.New(good)
+		dir := initializedFor(t, r)
+		remove(t, filepath.Join(dir, "tuf.example.org-repository", "timestamp.json"))
+		cfg := trustroot.Config{PublicGood: &trustroot.PublicGood{Environment: trustroot.Environment{TUFRoot: dir}}}
+		s := open(t, cfg, &away{})
+		synctest.Wait()
+		wantKind(t, wantRoot(t, s, nil), trustroot.Unavailable)
+		s.Close()
+		s = open(t, cfg, through{r})
+		settle(t, s)
+		wantRoot(t, s, good)
 	})
 }
 

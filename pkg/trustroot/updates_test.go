@@ -307,60 +307,6 @@ func TestRootMetadataIsNotRolledBack(t *testing.T) {
 	})
 }
 
-// CVE-2024-47534: of several roles that name the target, the first counts.
-func TestDelegatesCountInTheirOrder(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name        string
-		order       []string
-		terminating string
-		with        []string // the roles that name the target
-		want        string   // whose target it is; empty: none
-	}{
-		{"first of two", []string{"b", "a"}, "", []string{"a", "b"}, "b"},
-		{"first of two the other way", []string{"a", "b"}, "", []string{"a", "b"}, "a"},
-		{"only the second", []string{"a", "b"}, "", []string{"b"}, "b"},
-		{"none after a terminating one", []string{"a", "b"}, "a", []string{"b"}, ""},
-		{"a name that is escaped in its path", []string{"../../a b"}, "", []string{"../../a b"}, "../../a b"},
-		{"a name of a top-level role", []string{"timestamp"}, "", []string{"timestamp"}, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				r := trustroottest.New(someRoot())
-				delete(r.Targets.Signed.Targets, trustroottest.Target)
-				r.Targets.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
-				contents := map[string][]byte{}
-				for _, name := range c.order {
-					d := metadata.Targets()
-					key := trustroottest.NewKey()
-					public := trustroottest.PublicKey(key)
-					id, err := public.ID()
-					if err != nil {
-						t.Fatal(err)
-					}
-					r.Targets.Signed.Delegations.Keys[id] = public
-					r.Targets.Signed.Delegations.Roles = append(r.Targets.Signed.Delegations.Roles, metadata.DelegatedRole{
-						Name: name, KeyIDs: []string{id}, Threshold: 1, Paths: []string{"*"}, Terminating: name == c.terminating,
-					})
-					r.Delegates[name], r.Keys[name] = d, []ed25519.PrivateKey{key}
-				}
-				for _, name := range c.with {
-					contents[name] = someRoot()
-					r.SetTarget(r.Delegates[name], contents[name])
-				}
-				r.Publish()
-				s := open(t, ofRepository(t, r), through{r})
-				time.Sleep(time.Second)
-				status := wantRoot(t, s, contents[c.want])
-				if c.want != "" {
-					wantNoProblem(t, status)
-				}
-			})
-		})
-	}
-}
-
 func TestARepositoryWithoutConsistentSnapshots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
