@@ -45,7 +45,8 @@ func readPod(text []byte) (*pod.Pod, error) {
 	join := func(t pod.Type, specs []pod.ContainerSpec, statuses []struct{ Name, Image, ImageID, ContainerID string }) {
 		var reported []pod.Container
 		for _, s := range statuses {
-			reported = append(reported, pod.Container{Name: s.Name, Image: s.Image, ImageID: s.ImageID, ID: pod.RuntimeID(s.ContainerID)})
+			runtime, id := pod.RuntimeID(s.ContainerID)
+			reported = append(reported, pod.Container{Name: s.Name, Image: s.Image, ImageID: s.ImageID, ID: id, Runtime: runtime})
 		}
 		p.Containers = pod.Join(p.Containers, t, specs, reported)
 	}

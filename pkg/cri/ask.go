@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ func (s *session) container(id string) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
+	found.ComparesLayers = strings.HasPrefix(cmp.Or(img.GetId(), asked.text), "sha256:")
 	found.ConfigDigest, found.RepoDigests, err = asked.configuration(img)
 	if err != nil {
 		return nil, err

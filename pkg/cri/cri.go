@@ -91,6 +91,10 @@ type Container struct {
 	// ConfigDigest is the digest of the configuration of the image that the
 	// container was made from. It is never zero.
 	ConfigDigest image.Digest
+	// ComparesLayers is whether the runtime is one of those that compare each layer
+	// with the configuration when they unpack it: containerd, and Docker. They give
+	// IDs of images an algorithm; CRI-O, which has not always done so, does not.
+	ComparesLayers bool
 	// RepoDigests are all names by digest that the node has for that image, sorted.
 	// Each was pulled to this node for some pod, perhaps another author's. There are
 	// none when the image was removed.

@@ -39,6 +39,7 @@ func TestWhatTheRuntimesSayOfAContainer(t *testing.T) {
 				ID: containerID, PodUID: podUID, Namespace: "shop", PodName: "web-0", Name: "web", Running: true,
 				ImageName: "good.example.org/app:1", ImageID: imageIDs[kind],
 				ConfigDigest: digest, RepoDigests: []string{good},
+				ComparesLayers: kind == critest.Containerd || kind == critest.ContainerdWithID,
 			}
 			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(image.Digest{})); diff != "" {
 				t.Error(diff)

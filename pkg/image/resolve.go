@@ -40,6 +40,12 @@ type Reported struct {
 	Pulled []Ref
 	// Platform is the node's.
 	Platform Platform
+	// ComparesLayers is whether the runtime compares each layer with the
+	// configuration's diff_ids when it unpacks it, so that what has the configuration
+	// has the content. Where it does not, who may push could have other layers run
+	// under a signed image's configuration; there only what the runtime names counts,
+	// and what has the very same layers.
+	ComparesLayers bool
 }
 
 // Origin is how a candidate became one, for people.
@@ -90,6 +96,9 @@ var (
 	// ErrNoRepository is an image ID without a repository that nothing in the
 	// spec's repository agrees with.
 	ErrNoRepository = errors.New("the image ID names no repository, and nothing that it could mean was found in the spec's")
+	// ErrLayers is a manifest with the running configuration of which it can't be told
+	// whether its layers run.
+	ErrLayers = errors.New("its configuration runs, but the runtime is not known to compare layers with that, and these are not known to be those that run")
 	// ErrAmbiguous is an index of which more than one manifest could run here.
 	ErrAmbiguous = errors.New("more than one of the manifests that the index lists could run on this node, and the runtime does not say which does")
 )
@@ -153,7 +162,7 @@ func Resolve(ctx context.Context, f Fetcher, r Reported) (*Content, error) {
 	}
 	c := &Content{Config: x.config, Candidates: x.candidates, Names: r.names(), Problems: x.problems}
 	if !x.away {
-		c.elsewhere = &resolver{Reported: r, fetch: f, config: x.config, anchors: x.anchors}
+		c.elsewhere = &resolver{Reported: r, fetch: f, config: x.config, anchors: x.anchors, layers: x.layers}
 	}
 	return c, nil
 }

@@ -17,6 +17,8 @@ type resolver struct {
 	// anchors are the digests that the image ID led to when config became known by
 	// it: the ID's, and that of the one manifest of the index if it is one.
 	anchors []Digest
+	// layers are those of a manifest that the runtime named, nil while there is none.
+	layers []Descriptor
 	// away is whether the image ID's own repository was searched.
 	away bool
 
@@ -95,7 +97,7 @@ func (x *resolver) anchor(ctx context.Context, ref Ref) error {
 		x.note(err)
 		return err
 	}
-	x.config, x.anchors = m.Config.Digest, []Digest{ref.Digest, leaf.Digest}
+	x.config, x.anchors, x.layers = m.Config.Digest, []Digest{ref.Digest, leaf.Digest}, m.Layers
 	return nil
 }
 
@@ -187,6 +189,10 @@ func (x *resolver) same(ctx context.Context, ref Ref, m *Manifest) error {
 		return fmt.Errorf("%v is another image: its configuration is %v, and %v runs", ref, m.Config.Digest, x.config)
 	case slices.Contains(x.anchors, ref.Digest):
 		return nil // the runtime named it, and not only its configuration
+	case x.named(ref.Digest) && x.layers == nil:
+		x.layers = m.Layers
+	case !x.ComparesLayers && !x.named(ref.Digest) && !sameLayers(x.layers, m.Layers):
+		return fmt.Errorf("%v: %w", ref, ErrLayers)
 	}
 	c, err := x.configuration(ctx, ref.Repository)
 	if err != nil {
@@ -196,6 +202,12 @@ func (x *resolver) same(ctx context.Context, ref Ref, m *Manifest) error {
 		return fmt.Errorf("%v does not stand for what runs: %w", ref, err)
 	}
 	return nil
+}
+
+// sameLayers is whether two manifests have the same layers. No layers are no
+// evidence of anything.
+func sameLayers(a, b []Descriptor) bool {
+	return len(a) > 0 && slices.EqualFunc(a, b, func(a, b Descriptor) bool { return a.Digest == b.Digest })
 }
 
 // child is the manifest of an index that runs here: the only one that could, or the

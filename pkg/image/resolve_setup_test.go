@@ -164,7 +164,7 @@ func spec(t *testing.T, s string) image.Name {
 // reported is a container of good.example.org/app:1 with that image ID.
 func reported(t *testing.T, r image.Repository, d image.Digest) image.Reported {
 	t.Helper()
-	return image.Reported{Spec: spec(t, "good.example.org/app:1"), ID: image.ID{Repository: r, Digest: d}, Platform: amd64}
+	return image.Reported{Spec: spec(t, "good.example.org/app:1"), ID: image.ID{Repository: r, Digest: d}, Platform: amd64, ComparesLayers: true}
 }
 
 func words(candidates []image.Candidate) []string {

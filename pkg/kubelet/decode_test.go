@@ -162,14 +162,14 @@ func TestAPodsRecord(t *testing.T) {
 		Labels: []pod.Label{{Key: "", Value: "\n"}, {Key: "a", Value: "1"}, {Key: "b", Value: "2"}},
 		Owners: []pod.Owner{{Kind: "ReplicaSet", Name: "web\n1", UID: "o2"}, {Kind: "Job", Name: "x", UID: "o1"}},
 		Containers: []pod.Container{
-			{Name: "two", Type: pod.Regular, SpecImage: "reg/two", HasStatus: true, ID: "c2", LastID: "c1", Image: "two", ImageID: "reg/two@sha256:2", Running: true},
+			{Name: "two", Type: pod.Regular, SpecImage: "reg/two", HasStatus: true, ID: "c2", Runtime: "containerd", LastID: "c1", Image: "two", ImageID: "reg/two@sha256:2", Running: true},
 			{Name: "one", Type: pod.Regular, SpecImage: "reg/one", HasStatus: true, Image: "one", Terminated: true},
-			{Name: "ghost", Type: pod.Regular, HasStatus: true, ID: "g", Image: "ghost"},
+			{Name: "ghost", Type: pod.Regular, HasStatus: true, ID: "g", Runtime: "cri-o", Image: "ghost"},
 			{Name: "unstarted", Type: pod.Regular, SpecImage: "reg/unstarted"},
-			{Name: "side", Type: pod.Sidecar, SpecImage: "reg/side", HasStatus: true, ID: "s", Running: true},
-			{Name: "init", Type: pod.Init, SpecImage: "reg/init", HasStatus: true, ID: "i", Terminated: true},
+			{Name: "side", Type: pod.Sidecar, SpecImage: "reg/side", HasStatus: true, ID: "s", Runtime: "containerd", Running: true},
+			{Name: "init", Type: pod.Init, SpecImage: "reg/init", HasStatus: true, ID: "i", Runtime: "containerd", Terminated: true},
 			{Name: "side2", Type: pod.Sidecar, SpecImage: "reg/side2"},
-			{Name: "debug", Type: pod.Ephemeral, SpecImage: "reg/debug", HasStatus: true, ID: "d"},
+			{Name: "debug", Type: pod.Ephemeral, SpecImage: "reg/debug", HasStatus: true, ID: "d", Runtime: "containerd"},
 		},
 	}}
 	if diff := cmp.Diff(want, pods, cmpopts.IgnoreUnexported(pod.Pod{})); diff != "" {

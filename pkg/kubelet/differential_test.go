@@ -105,7 +105,7 @@ func fromKubernetes(p *corev1.Pod) *pod.Pod {
 	}
 	add := func(specs []spec, statuses []corev1.ContainerStatus, t pod.Type) {
 		for _, s := range statuses {
-			c := pod.Container{Name: s.Name, Type: t, HasStatus: true, ID: withoutScheme(s.ContainerID), Image: s.Image, ImageID: s.ImageID, Running: s.State.Running != nil, Terminated: s.State.Terminated != nil}
+			c := pod.Container{Name: s.Name, Type: t, HasStatus: true, ID: withoutScheme(s.ContainerID), Runtime: scheme(s.ContainerID), Image: s.Image, ImageID: s.ImageID, Running: s.State.Running != nil, Terminated: s.State.Terminated != nil}
 			if last := s.LastTerminationState.Terminated; last != nil {
 				c.LastID = withoutScheme(last.ContainerID)
 			}

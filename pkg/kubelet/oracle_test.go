@@ -49,7 +49,7 @@ func oracle(raw []byte) (p *pod.Pod, uid string) {
 		matched := make(map[int]bool)
 		for _, s := range o.objects(status, l.statuses) {
 			c := pod.Container{Name: o.text(s, "name"), Type: l.t, HasStatus: true, Image: o.text(s, "image"), ImageID: o.text(s, "imageID"),
-				ID: withoutScheme(o.text(s, "containerID")), Running: o.object(o.object(s, "state"), "running") != nil, Terminated: o.object(o.object(s, "state"), "terminated") != nil,
+				ID: withoutScheme(o.text(s, "containerID")), Runtime: scheme(o.text(s, "containerID")), Running: o.object(o.object(s, "state"), "running") != nil, Terminated: o.object(o.object(s, "state"), "terminated") != nil,
 				LastID: withoutScheme(o.text(o.object(o.object(s, "lastState"), "terminated"), "containerID"))}
 			i := slices.IndexFunc(specs, func(spec map[string]any) bool { return o.text(spec, "name") == c.Name })
 			if i >= 0 {
@@ -88,6 +88,14 @@ func withoutScheme(id string) string {
 		return ""
 	}
 	return parts[1]
+}
+
+func scheme(id string) string {
+	parts := strings.SplitN(id, "://", 2)
+	if len(parts) < 2 {
+		return ""
+	}
+	return parts[0]
 }
 
 // reader reads fields and remembers whether one had the wrong type.

@@ -234,10 +234,13 @@ func join(to []pod.Container, t pod.Type, containers []wireContainer, statuses [
 	}
 	reports := make([]pod.Container, len(statuses))
 	for i, s := range statuses {
+		runtime, id := pod.RuntimeID(s.ContainerID)
+		_, last := pod.RuntimeID(s.LastState.Terminated.ContainerID)
 		reports[i] = pod.Container{
 			Name:       s.Name,
-			ID:         pod.RuntimeID(s.ContainerID),
-			LastID:     pod.RuntimeID(s.LastState.Terminated.ContainerID),
+			ID:         id,
+			Runtime:    runtime,
+			LastID:     last,
 			Image:      s.Image,
 			ImageID:    s.ImageID,
 			Running:    s.State.Running != nil,

@@ -50,11 +50,14 @@ func typeOf(t Type, spec ContainerSpec) Type {
 // IsTerminal is what a pod's phase says of Pod.Terminal.
 func IsTerminal(phase string) bool { return phase == "Succeeded" || phase == "Failed" }
 
-// RuntimeID takes the scheme off "containerd://<id>". Without a scheme there is no
-// ID, as the built-in attestor reads it.
-func RuntimeID(containerID string) string {
-	_, id, _ := strings.Cut(containerID, "://")
-	return id
+// RuntimeID takes "containerd://<id>" apart. Without a scheme there is no ID, as the
+// built-in attestor reads it.
+func RuntimeID(containerID string) (runtime, id string) {
+	runtime, id, found := strings.Cut(containerID, "://")
+	if !found {
+		return "", ""
+	}
+	return runtime, id
 }
 
 // RepeatedID returns an ID that two containers have. No kubelet reports that; who
@@ -94,7 +97,7 @@ func (p *Pod) Size() int {
 		n += perElement/2 + len(o.Kind) + len(o.Name) + len(o.UID)
 	}
 	for _, c := range p.Containers {
-		n += perElement + len(c.Name) + len(c.SpecImage) + len(c.ID) + len(c.LastID) + len(c.Image) + len(c.ImageID)
+		n += perElement + len(c.Name) + len(c.SpecImage) + len(c.ID) + len(c.Runtime) + len(c.LastID) + len(c.Image) + len(c.ImageID)
 	}
 	for _, reference := range p.ImageVolumes {
 		n += perElement/4 + len(reference)

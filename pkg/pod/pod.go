@@ -79,6 +79,8 @@ type Container struct {
 	// ID is the runtime's ID without its scheme ("containerd://"), empty as
 	// long as the container was not started.
 	ID string
+	// Runtime is that scheme: the name of the runtime that the container is of.
+	Runtime string
 	// LastID is the ID of the run before this one, from lastState.
 	LastID string
 	// Image and ImageID are the runtime's names for the image, raw.

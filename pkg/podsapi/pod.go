@@ -181,7 +181,7 @@ func report(c *pod.Container, f field) error {
 	case reportImageID:
 		return f.text(&c.ImageID)
 	case reportContainerID:
-		return id(f, &c.ID)
+		return id(f, &c.Runtime, &c.ID)
 	case reportState:
 		return into(f, c, state)
 	case reportLastState:
@@ -209,18 +209,19 @@ func lastState(c *pod.Container, f field) error {
 	}
 	return into(f, c, func(c *pod.Container, f field) error {
 		if f.number == terminatedContainerID {
-			return id(f, &c.LastID)
+			var runtime string
+			return id(f, &runtime, &c.LastID)
 		}
 		return nil
 	})
 }
 
-func id(f field, to *string) error {
+func id(f field, runtime, id *string) error {
 	var full string
 	if err := f.text(&full); err != nil {
 		return err
 	}
-	*to = pod.RuntimeID(full)
+	*runtime, *id = pod.RuntimeID(full)
 	return nil
 }
 

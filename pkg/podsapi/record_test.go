@@ -151,7 +151,7 @@ func TestWhatProtobufLeavesToTheReaderIsReadAsKubernetesReadsIt(t *testing.T) {
 		{"a label without a key or value has empty ones", meta(uid, msg(11), msg(11, str(nil, 1, "k"))),
 			&pod.Pod{UID: "u", Labels: []pod.Label{{}, {Key: "k"}}}},
 		{"a state given twice is merged", append(meta(uid), msg(3, msg(8, str(nil, 1, "c"), msg(2, msg(2)), msg(2, msg(3)), str(nil, 8, "x://1")))...),
-			&pod.Pod{UID: "u", Containers: []pod.Container{{Name: "c", Type: pod.Regular, HasStatus: true, ID: "1", Running: true, Terminated: true}}}},
+			&pod.Pod{UID: "u", Containers: []pod.Container{{Name: "c", Type: pod.Regular, HasStatus: true, ID: "1", Runtime: "x", Running: true, Terminated: true}}}},
 		{"a volume given in parts is one", append(meta(uid), msg(2, msg(1, msg(2, msg(30, str(nil, 1, "a"))), msg(2, msg(30, str(nil, 2, "Always")), msg(2))), msg(1, msg(2, msg(1))), msg(1, msg(2, msg(30))))...),
 			&pod.Pod{UID: "u", ImageVolumes: []string{"a", ""}}},
 		{"the last run's ID is the last state's", append(meta(uid), msg(3, msg(8, str(nil, 1, "c"), msg(3, msg(3, str(nil, 7, "x://2")))))...),

@@ -248,7 +248,7 @@ func TestAnAliasOfTheSameContent(t *testing.T) {
 		theirs.Forget()
 		both := w.asks(t, registry.Limits{}, w.registry, theirs)
 		v := verifier(t, w.requires(t, keyless(t, devIssuer, devSubject)), both, saying{verify.Runs{
-			Source: verify.FromCRI, SpecImage: victim.Containers[0].SpecImage, ImageID: alias.Ref.String(), Config: good.Config,
+			Source: verify.FromCRI, SpecImage: victim.Containers[0].SpecImage, ImageID: alias.Ref.String(), Config: good.Config, ComparesLayers: true,
 		}})
 		wantSelectors(t, v, victim, devSelectors(t, v, good)...)
 		if n := len(theirs.Requests()); n != 0 {

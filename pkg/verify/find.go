@@ -105,7 +105,7 @@ func (v *Verifier) findElsewhere(ctx context.Context, f *findings) bool {
 // reported is what is known of the image, for package image. A name that can't be
 // read names nothing.
 func reported(runs Runs, platform image.Platform) image.Reported {
-	r := image.Reported{Config: runs.Config, Platform: platform}
+	r := image.Reported{Config: runs.Config, Platform: platform, ComparesLayers: runs.ComparesLayers}
 	// All of them leave a zero value with their errors.
 	r.Spec, _ = image.ParseName(runs.SpecImage)
 	r.Status, _ = image.ParseName(runs.Image)

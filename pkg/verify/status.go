@@ -30,6 +30,9 @@ type Runs struct {
 	// SpecImage is what the pod's author wrote, Image and ImageID what the runtime
 	// calls it, raw.
 	SpecImage, Image, ImageID string
+	// ComparesLayers is whether the runtime compares layers with the configuration;
+	// see image.Reported.
+	ComparesLayers bool
 	// Config is the digest of the image's configuration as the runtime says it;
 	// zero where the source does not know. Pulled are all names by digest that the
 	// runtime has for the image.
@@ -59,8 +62,12 @@ type RecordStatuses struct{}
 
 // Runs implements Statuses.
 func (RecordStatuses) Runs(_ context.Context, _ *pod.Pod, c *pod.Container) (Runs, error) {
-	return Runs{Source: FromKubelet, SpecImage: c.SpecImage, Image: c.Image, ImageID: c.ImageID}, nil
+	return Runs{Source: FromKubelet, SpecImage: c.SpecImage, Image: c.Image, ImageID: c.ImageID, ComparesLayers: comparesLayers(c)}, nil
 }
+
+// comparesLayers is whether the container is of a runtime that is known to compare
+// layers with the configuration.
+func comparesLayers(c *pod.Container) bool { return c.Runtime == "containerd" || c.Runtime == "docker" }
 
 // Runtime is the container runtime, a *cri.Client.
 type Runtime interface {
@@ -81,7 +88,8 @@ func (s RuntimeStatuses) Runs(ctx context.Context, p *pod.Pod, c *pod.Container)
 		return Runs{}, fmt.Errorf("%w: the container %s is %q of the pod %q to the runtime, and %q of %q to the kubelet",
 			ErrContradiction, c.ID, found.Name, found.Namespace+"/"+found.PodName, c.Name, p.Namespace+"/"+p.Name)
 	}
-	return Runs{Source: FromCRI, SpecImage: c.SpecImage, Image: found.ImageName, ImageID: found.ImageID, Config: found.ConfigDigest, Pulled: found.RepoDigests}, nil
+	return Runs{Source: FromCRI, SpecImage: c.SpecImage, Image: found.ImageName, ImageID: found.ImageID,
+		Config: found.ConfigDigest, Pulled: found.RepoDigests, ComparesLayers: found.ComparesLayers}, nil
 }
 
 // Pods is a pod source that is told of changes; see attest.Pods.
@@ -156,5 +164,5 @@ func said(index *pod.Index, p *pod.Pod, c *pod.Container) (Runs, error) {
 		return Runs{}, fmt.Errorf("%w: the container %s is the %s container %q of the pod %q to the Pods API, and the %s container %q of %q to the kubelet's port",
 			ErrContradiction, c.ID, found.Type, found.Name, listed.Namespace+"/"+listed.Name, c.Type, c.Name, p.Namespace+"/"+p.Name)
 	}
-	return Runs{Source: FromPodsAPI, SpecImage: found.SpecImage, Image: found.Image, ImageID: found.ImageID}, nil
+	return Runs{Source: FromPodsAPI, SpecImage: found.SpecImage, Image: found.Image, ImageID: found.ImageID, ComparesLayers: comparesLayers(found)}, nil
 }

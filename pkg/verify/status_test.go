@@ -184,3 +184,15 @@ func (f failing) Next(context.Context, string, time.Time) (*pod.Index, error) { 
 func (f failing) Container(context.Context, string, string) (*cri.Container, error) {
 	return nil, f.err
 }
+
+// Of other runtimes, and where nobody says which it is, only what the runtime names
+// counts; see image.Reported.
+func TestRuntimesThatAreKnownToCompareLayers(t *testing.T) {
+	t.Parallel()
+	for runtime, want := range map[string]bool{"containerd": true, "docker": true, "cri-o": false, "": false, "Containerd": false} {
+		runs, err := verify.RecordStatuses{}.Runs(t.Context(), &pod.Pod{}, &pod.Container{ID: "c", Runtime: runtime})
+		if err != nil || runs.ComparesLayers != want {
+			t.Errorf("%q: %v, %v", runtime, runs.ComparesLayers, err)
+		}
+	}
+}
