@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -27,6 +28,7 @@ func TestAHundredCallersAtOnce(t *testing.T) {
 			}
 			plugin := n.start(t, source)
 			var all sync.WaitGroup
+			began := time.Now()
 			for i, pid := range pids {
 				all.Go(func() {
 					got, err := plugin.Selectors(t.Context(), pid)
@@ -36,16 +38,18 @@ func TestAHundredCallersAtOnce(t *testing.T) {
 				})
 			}
 			all.Wait()
+			// One list, and one more each poll_retry_interval where the machine is slow.
+			lists := 1 + int(time.Since(began)/(500*time.Millisecond))
 			port, api := n.Kubelet.Stats(), n.api.Stats()
 			t.Logf("%d lists at the port; through the Pods API %d of one pod, %d watches and lists", port.Requests, api.GetPod, api.WatchPods+api.ListPods)
 			if source == "kubelet" {
-				if port.Requests != 1 || api.GetPod+api.ListPods+api.WatchPods > 0 {
-					t.Errorf("%d lists at the port, %+v; want one list", port.Requests, api)
+				if port.Requests < 1 || port.Requests > lists || api.GetPod+api.ListPods+api.WatchPods > 0 {
+					t.Errorf("%d lists at the port, %+v; want at most %d", port.Requests, api, lists)
 				}
 				return
 			}
-			if port.Requests > 0 || api.Refused > 0 || api.GetPod > callers || api.WatchPods+api.ListPods > 2 {
-				t.Errorf("%d lists at the port, %+v; want the watch, a list, no more than %d calls and none refused", port.Requests, api, callers)
+			if port.Requests > 0 || api.Refused > 0 || api.GetPod > callers || api.WatchPods+api.ListPods > 1+lists {
+				t.Errorf("%d lists at the port, %+v; want the watch, at most %d lists, no more than %d calls and none refused", port.Requests, api, lists, callers)
 			}
 		})
 	}
