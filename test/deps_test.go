@@ -70,7 +70,7 @@ var notLinked = []string{
 	"k8s.io/client-go", "k8s.io/apimachinery", "k8s.io/api", "k8s.io/kubelet", "sigs.k8s.io/controller-runtime",
 	"github.com/spiffe/spire/", "net/http/httptest",
 	module + "test", module + "pkg/kubelet/kubelettest", module + "pkg/container/containertest", module + "pkg/podsapi/podsapitest",
-	module + "pkg/cri/critest", module + "pkg/sigstore/sigstoretest", "github.com/sigstore/sigstore-go/pkg/testing",
+	module + "pkg/cri/critest", module + "pkg/unixpeer/unixpeertest", module + "pkg/sigstore/sigstoretest", "github.com/sigstore/sigstore-go/pkg/testing",
 	"github.com/google/go-containerregistry/pkg/registry",
 }
 

@@ -101,6 +101,10 @@ func (r *Root) IsEmpty() bool { return len(r.trusted.FulcioCertificateAuthoritie
 //go:embed public_good_root.json
 var publicGoodRoot string
 
+// PublicGoodFile is the file that PublicGood is made of, for who puts parts of his
+// own into it.
+func PublicGoodFile() []byte { return []byte(publicGoodRoot) }
+
 // PublicGoodDate is when the embedded root was current: half a year before the end
 // of version 12 of the TUF root metadata (2025-08-19) with which it is handed on.
 var PublicGoodDate = time.Date(2025, time.February, 19, 0, 0, 0, 0, time.UTC)

@@ -334,7 +334,7 @@ func TestTheBuiltInRootIsReplacedWhenTheNetworkIsThere(t *testing.T) {
 	})
 }
 
-func TestBothCopiesOfTheBuiltInRootAreOne(t *testing.T) {
+func TestTheBuiltInRootIsTheOneThatIsVerifiedWith(t *testing.T) {
 	t.Parallel()
 	if image.Of(trustroot.PublicGoodRoot) != sigstore.PublicGood().Digest() {
 		t.Error("they differ")

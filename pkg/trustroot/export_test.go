@@ -22,7 +22,7 @@ func NewThrough(cfg Config, log *slog.Logger, transport http.RoundTripper) (*Sou
 	return newSource(cfg, log, transport, func() {})
 }
 
-// PublicGoodRoot is the copy that is embedded here.
+// PublicGoodRoot is publicGoodRoot.
 var PublicGoodRoot = publicGoodRoot
 
 // StoreName is the name of the file that keeps the state of a mirror's repository.

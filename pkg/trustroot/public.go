@@ -1,7 +1,6 @@
 package trustroot
 
 import (
-	_ "embed"
 	"errors"
 	"io/fs"
 	"os"
@@ -17,11 +16,9 @@ import (
 	"github.com/podseal/podseal/pkg/sigstore"
 )
 
-// publicGoodRoot is the file that sigstore.PublicGood is made of: the environment
-// may put its own parts into it.
-//
-//go:embed public_good_root.json
-var publicGoodRoot []byte
+// publicGoodRoot is the file that is built in: the environment may put its own parts
+// into it.
+var publicGoodRoot = sigstore.PublicGoodFile()
 
 // dated is the public-good trust root for a start without a network.
 func dated() *material {

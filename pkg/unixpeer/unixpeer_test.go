@@ -15,6 +15,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/podseal/podseal/pkg/unixpeer"
+	"github.com/podseal/podseal/pkg/unixpeer/unixpeertest"
 	"github.com/podseal/podseal/test/testenv"
 )
 
@@ -28,7 +29,7 @@ var kernels = map[string]func(unixpeer.Rule) unixpeer.Rule{
 func listening(t *testing.T) string {
 	t.Helper()
 	time.Sleep(5 * 10 * time.Millisecond) // this process must be some ticks older than the socket
-	path := socketPath(t)
+	path := unixpeertest.SocketPath(t)
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +77,7 @@ func TestWhoeverListensMustBeOfTheUserAndInNoPod(t *testing.T) {
 // looks at whatever process of the host got the listener's ID, and finds no pod.
 func TestASocketWhoseListenerEndedIsNobodys(t *testing.T) {
 	t.Parallel()
-	path, pid := listenedBy(t, "leave")
+	path, pid := unixpeertest.ListenedBy(t, unixpeertest.Leave)
 	for _, on := range kernels {
 		_, err := check(t, on(own()), path)
 		doubted(t, err, unixpeer.Unknown, pid)
@@ -89,12 +90,12 @@ func TestAProcessThatGotTheListenersIDIsNotTakenForIt(t *testing.T) {
 	last, err := os.OpenFile("/proc/sys/kernel/ns_last_pid", os.O_WRONLY, 0)
 	testenv.Require(t, err == nil, "needs to choose process IDs (root, and a kernel with checkpoints)")
 	defer last.Close()
-	path, pid := listenedBy(t, "leave")
+	path, pid := unixpeertest.ListenedBy(t, unixpeertest.Leave)
 	eventually(t, "another process has its ID", func() bool {
 		if _, err := last.WriteAt(fmt.Append(nil, pid-1), 0); err != nil {
 			t.Fatal(err)
 		}
-		return waiting(t) == pid
+		return unixpeertest.Waiting(t) == pid
 	})
 	for _, on := range kernels {
 		_, err := check(t, on(own()), path)
@@ -106,7 +107,7 @@ func TestAProcessThatGotTheListenersIDIsNotTakenForIt(t *testing.T) {
 // who listened. Only a kernel that gives a handle of the listener tells.
 func TestAListenerYoungerThanTheSocketNeedsAHandle(t *testing.T) {
 	t.Parallel()
-	path, pid := listenedBy(t, "stay")
+	path, pid := unixpeertest.ListenedBy(t, unixpeertest.Stay)
 	if peer, err := check(t, own(), path); err != nil || int(peer.PID) != pid {
 		t.Errorf("%+v, %v", peer, err)
 	}
@@ -154,7 +155,7 @@ func TestWhatIsNotTheSocketItselfIsNotConnectedTo(t *testing.T) {
 // A second connection could have another end, which nobody checked.
 func TestAClientUsesTheConnectionThatWasCheckedAndNoOther(t *testing.T) {
 	t.Parallel()
-	path := socketPath(t)
+	path := unixpeertest.SocketPath(t)
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
