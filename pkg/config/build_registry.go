@@ -72,16 +72,19 @@ func (b *builder) mirror(s *section) string {
 	return host
 }
 
-func (b *builder) tokenHosts(s *section) []string {
-	const key = "token_hosts"
-	if !s.given(key) {
-		return nil
-	}
-	if len(s.list(key)) == 0 {
+// atLeastOne is a list that is refused where it is given and empty: whether that means
+// all or none is not for us to guess.
+func (b *builder) atLeastOne(s *section, key string) []item {
+	if s.given(key) && len(s.list(key)) == 0 {
 		b.refuse(s, key, "at least one is required where it is given")
 	}
+	return s.list(key)
+}
+
+func (b *builder) tokenHosts(s *section) []string {
+	const key = "token_hosts"
 	var all []string
-	for _, i := range s.list(key) {
+	for _, i := range b.atLeastOne(s, key) {
 		host, err := image.ParseRegistry(i.text)
 		if err != nil {
 			b.problems.add(s.key(key), i.pos, "%s: %q is not a host, with or without a port", s.key(key), i.text)
@@ -121,14 +124,8 @@ func isProxyURL(text string) bool {
 // repositories is what the credentials are for.
 func (b *builder) repositories(s *section) []string {
 	const key = "repositories"
-	if !s.given(key) {
-		return nil
-	}
-	if len(s.list(key)) == 0 {
-		b.refuse(s, key, "at least one is required where it is given")
-	}
 	var all []string
-	for _, i := range s.list(key) {
+	for _, i := range b.atLeastOne(s, key) {
 		if !isPathPrefix(i.text) {
 			b.problems.add(s.key(key), i.pos, "%s: %q is not the beginning of a repository's path", s.key(key), i.text)
 		}

@@ -84,11 +84,8 @@ func (a *Authority) Signature(root *Root, item evidence.Item, candidates []image
 		if err != nil {
 			return nil, err
 		}
-		v, err := a.judge(root, &found.material, now)
+		v, err := a.accept(root, found, signed, now)
 		if err != nil {
-			return nil, err
-		}
-		if err := a.required(signed); err != nil {
 			return nil, err
 		}
 		v.digest, v.item = digest, item
@@ -112,16 +109,22 @@ func (a *Authority) Attestation(root *Root, item evidence.Item, candidates []ima
 		if err != nil {
 			return nil, err
 		}
-		v, err := a.judge(root, &found.material, now)
+		v, err := a.accept(root, found, signed, now)
 		if err != nil {
-			return nil, err
-		}
-		if err := a.required(signed); err != nil {
 			return nil, err
 		}
 		v.digest, v.item = digest, item
 		return &Attestation{verified: *v, predicateType: s.predicateType, predicate: s.predicate}, nil
 	})
+}
+
+// accept judges what was found, and the annotations that were signed with it.
+func (a *Authority) accept(root *Root, found *found, signed map[string]string, now time.Time) (*verified, error) {
+	v, err := a.judge(root, &found.material, now)
+	if err != nil {
+		return nil, err
+	}
+	return v, a.required(signed)
 }
 
 // guarded turns a panic into a refusal: the parsers below read strangers' bytes,
