@@ -18,8 +18,10 @@ type Policy struct {
 	Name string
 	// Match says which images of which pods it is for.
 	Match Match
-	// Mode says what becomes of an attestation where the policy does not hold.
-	Mode Mode
+	// Mode says what becomes of an attestation where the policy does not hold,
+	// OnUnavailable where that can't be told because a registry does not answer.
+	Mode          Mode
+	OnUnavailable OnUnavailable
 	// Authorities are those of which one must accept a signature of the image; at
 	// least one, in the order of the configuration, each name once.
 	Authorities []Authority
@@ -28,8 +30,42 @@ type Policy struct {
 // Mode is a value of the key mode.
 type Mode string
 
-// Fail fails the whole attestation: there are no selectors at all.
-const Fail Mode = "fail"
+// The modes, the strictest first.
+const (
+	// Fail fails the whole attestation: there are no selectors at all.
+	Fail Mode = "fail"
+	// Withhold leaves out the selectors of this policy and no others.
+	Withhold Mode = "withhold"
+	// Audit does the same, for a policy that is tried before it is switched on.
+	Audit Mode = "audit"
+)
+
+// OnUnavailable is a value of the key on_unavailable.
+type OnUnavailable string
+
+// What becomes of an attestation where it can't be told whether a policy holds,
+// because a registry or a log that the operator has named does not answer. The zero
+// value is FailUnavailable.
+const (
+	// FailUnavailable leaves it to the mode.
+	FailUnavailable OnUnavailable = "fail"
+	// WithholdUnavailable leaves out the selectors of this policy and no others.
+	WithholdUnavailable OnUnavailable = "withhold"
+	// Stale judges the evidence again that was there before, as long as that is not
+	// too old; where there is none it is left to the mode.
+	Stale OnUnavailable = "stale"
+)
+
+// Consequence is what follows for an attestation from a policy that does not hold.
+// unavailable is whether the only reason is that somebody whom the operator has named
+// does not answer: who chose an image could else make a policy that fails one that
+// withholds, by its registry (ADVERSARIAL.md, row 38).
+func (p *Policy) Consequence(unavailable bool) Mode {
+	if p.Mode == Fail && unavailable && p.OnUnavailable == WithholdUnavailable {
+		return Withhold
+	}
+	return p.Mode
+}
 
 // Authority is somebody whose signature counts for a policy, or an answer that
 // needs none.
@@ -113,8 +149,10 @@ func (p *Policy) check() error {
 	switch {
 	case p.Name == "":
 		return errors.New("it has no name")
-	case p.Mode != Fail:
-		return fmt.Errorf("mode %q is not one of [%s]", p.Mode, Fail)
+	case p.Mode != Fail && p.Mode != Withhold && p.Mode != Audit:
+		return fmt.Errorf("mode %q is not one of [%s, %s, %s]", p.Mode, Fail, Withhold, Audit)
+	case p.OnUnavailable != "" && p.OnUnavailable != FailUnavailable && p.OnUnavailable != WithholdUnavailable && p.OnUnavailable != Stale:
+		return fmt.Errorf("on_unavailable %q is not one of [%s, %s, %s]", p.OnUnavailable, FailUnavailable, WithholdUnavailable, Stale)
 	case len(p.Authorities) == 0:
 		return errors.New("it has no authority, so that nothing could satisfy it")
 	}

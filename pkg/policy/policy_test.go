@@ -45,14 +45,15 @@ func TestASetRefusesWhatCouldNotMeanAnything(t *testing.T) {
 	t.Parallel()
 	authority := []policy.Authority{{Name: "a"}}
 	for want, policies := range map[string][]*policy.Policy{
-		`image_policy "p": there are two of that name`:                               {{Name: "p", Mode: policy.Fail, Authorities: authority}, {Name: "p", Mode: policy.Fail, Authorities: authority}},
-		`image_policy "": it has no name`:                                            {{Mode: policy.Fail, Authorities: authority}},
-		`image_policy "p": mode "" is not one of [fail]`:                             {{Name: "p", Authorities: authority}},
-		`image_policy "p": mode "warn" is not one of [fail]`:                         {{Name: "p", Mode: "warn", Authorities: authority}},
-		`image_policy "p": it has no authority, so that nothing could satisfy it`:    {{Name: "p", Mode: policy.Fail}},
-		`image_policy "p": an authority has no name`:                                 {{Name: "p", Mode: policy.Fail, Authorities: []policy.Authority{{}}}},
-		`image_policy "p": authority "a": there are two of that name`:                {{Name: "p", Mode: policy.Fail, Authorities: []policy.Authority{{Name: "a"}, {Name: "a", Static: policy.Allow}}}},
-		`image_policy "p": authority "a": static "alow" is not one of [allow, deny]`: {{Name: "p", Mode: policy.Fail, Authorities: []policy.Authority{{Name: "a", Static: "alow"}}}},
+		`image_policy "p": there are two of that name`:                                  {{Name: "p", Mode: policy.Fail, Authorities: authority}, {Name: "p", Mode: policy.Fail, Authorities: authority}},
+		`image_policy "": it has no name`:                                               {{Mode: policy.Fail, Authorities: authority}},
+		`image_policy "p": mode "" is not one of [fail, withhold, audit]`:               {{Name: "p", Authorities: authority}},
+		`image_policy "p": mode "warn" is not one of [fail, withhold, audit]`:           {{Name: "p", Mode: "warn", Authorities: authority}},
+		`image_policy "p": on_unavailable "pass" is not one of [fail, withhold, stale]`: {{Name: "p", Mode: policy.Fail, OnUnavailable: "pass", Authorities: authority}},
+		`image_policy "p": it has no authority, so that nothing could satisfy it`:       {{Name: "p", Mode: policy.Fail}},
+		`image_policy "p": an authority has no name`:                                    {{Name: "p", Mode: policy.Fail, Authorities: []policy.Authority{{}}}},
+		`image_policy "p": authority "a": there are two of that name`:                   {{Name: "p", Mode: policy.Fail, Authorities: []policy.Authority{{Name: "a"}, {Name: "a", Static: policy.Allow}}}},
+		`image_policy "p": authority "a": static "alow" is not one of [allow, deny]`:    {{Name: "p", Mode: policy.Fail, Authorities: []policy.Authority{{Name: "a", Static: "alow"}}}},
 	} {
 		if _, err := policy.NewSet(policies...); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -111,5 +112,33 @@ func TestWhichPoliciesApplyIsSortedAndSaysWhomTheyConcern(t *testing.T) {
 	}
 	if only.Concerns("shop", "api") || !only.Concerns("pay-", "") {
 		t.Error("Concerns does not go by the namespace")
+	}
+}
+
+// What follows is never milder than what is configured for it; ADVERSARIAL.md, row 38.
+func TestWhatFollowsFromAPolicyThatDoesNotHold(t *testing.T) {
+	t.Parallel()
+	const fail, withhold, audit = policy.Fail, policy.Withhold, policy.Audit
+	for _, test := range []struct {
+		mode                 policy.Mode
+		on                   policy.OnUnavailable
+		refused, unavailable policy.Mode
+	}{
+		{fail, "", fail, fail},
+		{fail, policy.FailUnavailable, fail, fail},
+		{fail, policy.WithholdUnavailable, fail, withhold},
+		{fail, policy.Stale, fail, fail},
+		{withhold, "", withhold, withhold},
+		{withhold, policy.WithholdUnavailable, withhold, withhold},
+		{audit, "", audit, audit},
+		{audit, policy.WithholdUnavailable, audit, audit},
+	} {
+		p := &policy.Policy{Mode: test.mode, OnUnavailable: test.on}
+		if got := p.Consequence(false); got != test.refused {
+			t.Errorf("%s, %s: a refusal is %s, want %s", test.mode, test.on, got, test.refused)
+		}
+		if got := p.Consequence(true); got != test.unavailable {
+			t.Errorf("%s, %s: an outage is %s, want %s", test.mode, test.on, got, test.unavailable)
+		}
 	}
 }
