@@ -205,7 +205,7 @@ func (t *trust) block(s *config.Sigstore) (*verify.Block, error) {
 		return nil, err
 	}
 	block := &verify.Block{
-		Judge:              verify.Judge{Authority: authority, Root: root},
+		Judge:              verify.Judge{Authority: authority, Root: fixed{root}},
 		Skipped:            make(map[image.ID]bool, len(s.Skipped)),
 		IgnoreAttestations: s.IgnoreAttestations,
 		Older:              s.Older,

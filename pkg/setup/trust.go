@@ -11,6 +11,7 @@ import (
 
 	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/sigstore"
+	"github.com/podseal/podseal/pkg/trustroot"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -60,6 +61,12 @@ func (t *trust) root(name string) (*sigstore.Root, error) {
 	return nil, fmt.Errorf("trust_root[%s]: there is none of that name", name)
 }
 
+// fixed is a root that does not change.
+type fixed struct{ root *sigstore.Root }
+
+// Current implements verify.Root.
+func (f fixed) Current() (*sigstore.Root, trustroot.Status) { return f.root, trustroot.Status{} }
+
 // judge makes the authority, which is not static, with its trust root.
 func (t *trust) judge(a config.Authority) (j verify.Judge, err error) {
 	switch {
@@ -77,12 +84,14 @@ func (t *trust) judge(a config.Authority) (j verify.Judge, err error) {
 	}
 	// A time stamp or a log entry tells when a key signed, where there is a root
 	// that knows them.
+	var root *sigstore.Root
 	if j.Authority.NeedsRoot() || a.TrustRoot != "" {
-		if j.Root, err = t.root(a.TrustRoot); err != nil {
+		if root, err = t.root(a.TrustRoot); err != nil {
 			return verify.Judge{}, fmt.Errorf("%s.trust_root: %w", a.Path, err)
 		}
+		j.Root = fixed{root}
 	}
-	if a.Keyless != nil && j.Root.IsEmpty() {
+	if a.Keyless != nil && root.IsEmpty() {
 		t.warnings = append(t.warnings, fmt.Sprintf("%s.trust_root: no certificate authority is in it, so nobody can be accepted", a.Path))
 	}
 	return j, nil

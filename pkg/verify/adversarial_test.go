@@ -141,7 +141,7 @@ func TestTheSignerOfAnotherPolicy(t *testing.T) {
 		return verify.Judge{Authority: authority(t)(sigstore.NewKeys(sigstore.KeysConfig{PEM: [][]byte{s.PublicPEM()}}))}
 	}
 	byRoot := func(s *sigstoretest.Sigstore) verify.Judge {
-		return verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: root(t, s.TrustedRoot())}
+		return verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: fixed{root(t, s.TrustedRoot())}}
 	}
 	one := func(name string) *policy.Policy {
 		return &policy.Policy{Name: name, Mode: policy.Fail, Authorities: []policy.Authority{{Name: "a"}}}

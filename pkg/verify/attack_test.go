@@ -195,7 +195,7 @@ func TestTheSkipListKnowsEverySpellingAndNoAuthorsName(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := verify.Config{Budget: time.Second, Block: &verify.Block{
-		Judge: verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: w.root}, Skipped: map[image.ID]bool{skipped: true},
+		Judge: verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: fixed{w.root}}, Skipped: map[image.ID]bool{skipped: true},
 	}}
 	v := w.verifier(t, cfg)
 	for imageID, want := range map[string]bool{
@@ -279,7 +279,7 @@ func TestTwoSignaturesDoNotMakeOneSigner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sigstoretest.RegistryOptions{})
 	anybody := authority(t)(sigstore.NewKeyless(sigstore.KeylessConfig{AnyIdentity: true}))
-	cfg := verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(), Block: &verify.Block{Judge: verify.Judge{Authority: anybody, Root: w.root}}}
+	cfg := verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(), Block: &verify.Block{Judge: verify.Judge{Authority: anybody, Root: fixed{w.root}}}}
 	app := w.registry.PushImage("two", sigstoretest.Image{Content: "app"})
 	for _, id := range []sigstoretest.Identity{
 		{Issuer: "https://good.example", Subject: sigstoretest.Email("nobody@example.org")},

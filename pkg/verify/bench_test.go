@@ -208,7 +208,7 @@ func (r *benchRegistry) config(b *testing.B, c benchCase) verify.Config {
 	}
 	cfg := w.requires(b, a)
 	if c.Block {
-		cfg = verify.Config{Budget: cfg.Budget, Platform: cfg.Platform, Block: &verify.Block{Judge: verify.Judge{Authority: a, Root: w.root}}}
+		cfg = verify.Config{Budget: cfg.Budget, Platform: cfg.Platform, Block: &verify.Block{Judge: verify.Judge{Authority: a, Root: fixed{w.root}}}}
 	}
 	return cfg
 }

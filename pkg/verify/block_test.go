@@ -42,7 +42,7 @@ func TestTheSelectorsOfTheBlockForEveryKindOfSignature(t *testing.T) {
 						Identities: []sigstore.Identity{{Issuer: sigstore.Exact(devIssuer), Subject: sigstore.Exact(devSubject)}}, IgnoreLog: !logged,
 					}))
 					v := verifier(t, verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(),
-						Block: &verify.Block{Judge: verify.Judge{Authority: a, Root: w.root}, Older: older}}, w.asks(t, registry.Limits{}, w.registry), verify.RecordStatuses{})
+						Block: &verify.Block{Judge: verify.Judge{Authority: a, Root: fixed{w.root}}, Older: older}}, w.asks(t, registry.Limits{}, w.registry), verify.RecordStatuses{})
 
 					names := map[bool]map[string]string{
 						false: {"value": "image-signature-value:", "subject": "image-signature-subject:", "log": "image-signature-log-id:", "time": "image-signature-integrated-time:"},
@@ -99,7 +99,7 @@ func TestTheAnswersOfTheBlocks(t *testing.T) {
 		true:  "error retrieving signature payload for imageID " + app.Ref.String() + ": there is no signature at ",
 	} {
 		v := w.verifier(t, verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(),
-			Block: &verify.Block{Judge: verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: w.root}, Older: older}})
+			Block: &verify.Block{Judge: verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: fixed{w.root}}, Older: older}})
 		wantRefusal(t, v, running(app), verify.NotVerified, text)
 		// Referenced by a tag: SPIRE's older form says that it is no digest.
 		p := running(app)

@@ -102,7 +102,11 @@ func judge(ctx context.Context, a policy.Authority, j Judge, found *findings) Au
 		return verdict
 	}
 	now := time.Now()
+	root, _, missing := j.root()
 	evidence := policy.Refused
+	if missing {
+		found.interrupted(errNoRoot)
+	}
 	if len(found.unknown) > 0 {
 		evidence = policy.Unknown
 	}
@@ -112,7 +116,7 @@ func judge(ctx context.Context, a policy.Authority, j Judge, found *findings) Au
 			evidence = policy.Unknown
 			break
 		}
-		signature, err := j.Authority.Signature(j.Root, item, found.candidates, now)
+		signature, err := j.Authority.Signature(root, item, found.candidates, now)
 		if err == nil {
 			// One that can't be rendered costs only itself.
 			err = selector.Check(signature)
@@ -134,13 +138,14 @@ func judge(ctx context.Context, a policy.Authority, j Judge, found *findings) Au
 // required, but what there is must not depend on how much time there was.
 func attestations(ctx context.Context, j Judge, found *findings, a *AuthorityVerdict) {
 	now := time.Now()
+	root, _, _ := j.root()
 	for _, item := range found.items {
 		if ctx.Err() != nil {
 			found.interrupted(context.Cause(ctx))
 			a.Result = policy.Unknown
 			return
 		}
-		if accepted, err := j.Authority.Attestation(j.Root, item, found.candidates, now); err == nil {
+		if accepted, err := j.Authority.Attestation(root, item, found.candidates, now); err == nil {
 			a.Attestations = append(a.Attestations, accepted)
 		}
 	}

@@ -29,6 +29,9 @@ const (
 // errBudget is the cause of the end of the time for images.
 var errBudget = errors.New("the time for the verification of images is over (limits.image_budget)")
 
+// errNoRoot says that there is nothing yet to judge by.
+var errNoRoot = errors.New("there is no trust root yet")
+
 // Error says that image policies don't hold, and why. What strangers wrote is
 // escaped in its text.
 type Error struct {
@@ -153,6 +156,8 @@ func kindOf(err error) Kind {
 	switch {
 	case errors.Is(err, image.ErrLimit):
 		return Limit
+	case errors.Is(err, errNoRoot):
+		return Unavailable
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return Unavailable
 	}

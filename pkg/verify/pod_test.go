@@ -162,7 +162,7 @@ func TestTheBlockMustHoldForThePodThatABrokerRefersTo(t *testing.T) {
 	signed := w.registry.PushImage("pod/signed", sigstoretest.Image{Content: "signed"})
 	unsigned := w.registry.PushImage("pod/unsigned", sigstoretest.Image{Content: "unsigned"})
 	w.registry.Attach(signed.Ref, sigstoretest.Usual, w.sign(w.dev(), signed.Ref.Digest, evidence.SimpleSigning))
-	cfg := verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(), Block: &verify.Block{Judge: verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: w.root}}}
+	cfg := verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(), Block: &verify.Block{Judge: verify.Judge{Authority: keyless(t, devIssuer, devSubject), Root: fixed{w.root}}}}
 	v := w.verifier(t, cfg)
 	if got, err := podSelectors(t, v, running(signed)); err != nil || len(got) != 0 {
 		t.Errorf("signed: %q, %v", got, err)

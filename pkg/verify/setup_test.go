@@ -19,6 +19,7 @@ import (
 	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/sigstore"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
+	"github.com/podseal/podseal/pkg/trustroot"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -57,6 +58,11 @@ func (w *world) asks(t testing.TB, limits registry.Limits, registries ...*sigsto
 	t.Cleanup(client.Close)
 	return client
 }
+
+// fixed is a root that does not change.
+type fixed struct{ root *sigstore.Root }
+
+func (f fixed) Current() (*sigstore.Root, trustroot.Status) { return f.root, trustroot.Status{} }
 
 func root(t testing.TB, trustedRoot []byte) *sigstore.Root {
 	t.Helper()
@@ -99,7 +105,7 @@ func (w *world) requires(t testing.TB, authorities ...*sigstore.Authority) verif
 	for i, a := range authorities {
 		name := string(rune('a' + i))
 		p.Authorities = append(p.Authorities, policy.Authority{Name: name})
-		cfg.Judges[verify.AuthorityName{Policy: "p", Authority: name}] = verify.Judge{Authority: a, Root: w.root}
+		cfg.Judges[verify.AuthorityName{Policy: "p", Authority: name}] = verify.Judge{Authority: a, Root: fixed{w.root}}
 	}
 	cfg.Policies = set(t, p)
 	return cfg

@@ -19,6 +19,7 @@ import (
 	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/sigstore"
+	"github.com/podseal/podseal/pkg/trustroot"
 )
 
 // Registry is where images and evidence are, a *registry.Client.
@@ -49,7 +50,23 @@ type AuthorityName struct{ Policy, Authority string }
 type Judge struct {
 	Authority *sigstore.Authority
 	// Root may be nil where the authority needs none.
-	Root *sigstore.Root
+	Root Root
+}
+
+// Root is a trusted root that is kept up to date, a *trustroot.Source.
+type Root interface {
+	// Current returns the root of this moment, nil while there is none, and what is
+	// known of it. It waits for nothing.
+	Current() (*sigstore.Root, trustroot.Status)
+}
+
+// root is the judge's root of this moment. missing is whether nothing can be judged
+// for want of one.
+func (j Judge) root() (root *sigstore.Root, status trustroot.Status, missing bool) {
+	if j.Root != nil {
+		root, status = j.Root.Current()
+	}
+	return root, status, root == nil && j.Authority.NeedsRoot()
 }
 
 // Block is SPIRE's configuration of image verification: one policy for every image.
