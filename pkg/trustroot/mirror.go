@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,10 @@ const (
 type mirror struct {
 	url    string // without a slash at its end
 	client *http.Client
+	// ahead is by how many nanoseconds its clock was ahead of ours at least when it
+	// last answered and nobody could have answered in its place. Being behind means
+	// nothing: a cache may have kept the answer.
+	ahead atomic.Int64
 }
 
 // parseMirror checks the URL of a mirror.
@@ -122,6 +127,9 @@ func (m *mirror) fetch(ctx context.Context, name string, most int64) ([]byte, er
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && req.URL.Scheme == "https" {
+		m.ahead.Store(int64(max(0, time.Until(date))))
+	}
 	switch {
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusForbidden:
 		return nil, errNone // buckets whose list is not public answer 403

@@ -71,6 +71,9 @@ type Status struct {
 	// Err is the last problem, nil since it was overcome: each an *Error. There may be
 	// a root all the same.
 	Err error
+	// Ahead is by how much the mirror's clock was ahead of this node's at least when it
+	// last answered over HTTPS; zero where it was not.
+	Ahead time.Duration
 }
 
 // material is a trusted_root.json and what is known of it.
@@ -88,7 +91,7 @@ func (m *material) stale() bool {
 
 func (m *material) attrs() []any {
 	attrs := []any{slog.String("origin", m.origin.String()), slog.String("digest", m.root.Digest().String()),
-		slog.Time("fetched", m.fetched)}
+		slog.Time("fetched", m.fetched), slog.Duration("age", max(0, time.Since(m.fetched)).Round(time.Second))}
 	if !m.expires.IsZero() {
 		attrs = append(attrs, slog.Time("expires", m.expires))
 	}

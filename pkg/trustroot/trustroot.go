@@ -43,6 +43,7 @@ var ErrNone = errors.New("there is no trust root yet")
 // Source is one trust root, kept up to date. It must be closed.
 type Source struct {
 	log    *slog.Logger
+	cfg    Config
 	name   string
 	period time.Duration
 
@@ -90,9 +91,22 @@ func New(cfg Config, log *slog.Logger) (*Source, error) {
 }
 
 func newSource(cfg Config, log *slog.Logger, transport http.RoundTripper, idle func()) (*Source, error) {
+	s, err := prepare(cfg, log, transport)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel, s.idle = cancel, idle
+	go s.run(ctx)
+	return s, nil
+}
+
+// prepare makes a Source that has what is on this node, and that nobody keeps up to
+// date yet.
+func prepare(cfg Config, log *slog.Logger, transport http.RoundTripper) (*Source, error) {
 	s := &Source{
-		log: log.With("trust_root", cfg.Name), name: cfg.Name,
-		wake: make(chan struct{}, 1), settled: make(chan struct{}), done: make(chan struct{}), idle: idle,
+		log: log.With("trust_root", cfg.Name), cfg: cfg, name: cfg.Name,
+		wake: make(chan struct{}, 1), settled: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.current.Store(&published{})
 	if err := s.build(cfg, transport); err != nil {
@@ -102,10 +116,14 @@ func newSource(cfg Config, log *slog.Logger, transport http.RoundTripper, idle f
 	if s.publish(); s.problems.file != nil {
 		return nil, s.problems.file
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	go s.run(ctx)
 	return s, nil
+}
+
+func (s *Source) lookSoon() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is about to
+	}
 }
 
 // Close ends the refreshing and waits until it has ended. The last root stays.
@@ -119,13 +137,13 @@ func (s *Source) Close() {
 // waits for nothing.
 func (s *Source) Current() (*sigstore.Root, Status) {
 	if s.watches() && time.Since(time.Unix(0, s.looked.Load())) >= lookSpacing {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		s.lookSoon()
 	}
 	p := s.current.Load()
 	status := Status{Origin: p.origin, Fetched: p.fetched, Expires: p.expires, Err: p.err}
+	if s.updates != nil {
+		status.Ahead = time.Duration(s.updates.mirror.ahead.Load())
+	}
 	if !p.fetched.IsZero() {
 		status.Age = max(0, time.Since(p.fetched))
 	}
