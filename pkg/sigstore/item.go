@@ -42,7 +42,7 @@ func readLayer(content []byte, annotations map[string]string) (*found, error) {
 	if err != nil {
 		return nil, malformed("the layer", err)
 	}
-	f := &found{}
+	f := &found{material: material{layer: true}}
 	switch {
 	case len(kind) == 2:
 		return nil, malformed("the layer", errors.New("both a simple signing payload and a DSSE envelope"))

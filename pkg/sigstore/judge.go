@@ -21,6 +21,9 @@ import (
 // the caller's to look at. Who signed comes before what the item has thirty of:
 // anybody can get genuine log entries and timestamps for a certificate of his own.
 //
+// With an error that is [ErrNoLogEntry] there is something verified nevertheless: all
+// but the log.
+//
 // A material is used once: for names that x509 does not know a part of the
 // certificate is changed.
 func (a *Authority) judge(r *Root, m *material, now time.Time) (*verified, error) {
@@ -49,18 +52,29 @@ func (a *Authority) judge(r *Root, m *material, now time.Time) (*verified, error
 		return nil, err
 	}
 	seen := m.view(key)
-	if v.log, v.times, err = a.logged(seen, trust); err != nil {
+	var unlogged error // what it lacks, if that is nothing but an entry
+	v.log, v.times, err = a.logged(seen, trust)
+	switch {
+	case errors.Is(err, ErrNoLogEntry):
+		unlogged = err
+	case err != nil:
 		return nil, err
 	}
 	stamps, err := timestamped(seen, trust)
-	if err != nil && len(v.times) == 0 && a.kind == kindKeyless && a.requireLog {
+	if err != nil && unlogged == nil && len(v.times) == 0 && a.kind == kindKeyless && a.requireLog {
 		return nil, refuse(ReasonTime, "no log or timestamp authority of the trust root says when it was signed: %w", err)
 	}
 	v.times = append(v.times, stamps...)
-	if err := checkTimes(v.times, v.log, now); err != nil {
+	if unlogged != nil && len(v.times) == 0 {
+		return v, unlogged // when it was signed is for the entry to say
+	}
+	if err := checkTimes(v, now); err != nil {
 		return nil, err
 	}
-	return v, a.checkValidity(m, trust, v, now)
+	if err := a.checkValidity(m, trust, v, now); err != nil {
+		return nil, err
+	}
+	return v, unlogged
 }
 
 // verify finds the key with which the material is signed, and that the signature
@@ -177,7 +191,18 @@ func (a *Authority) logged(seen *view, trust trusted) (first *logEntry, times []
 	case strangers > 0:
 		return nil, nil, refuse(ReasonLog, "none of its log entries (%d) is of a log that the trust root knows", strangers)
 	}
-	return nil, nil, refuse(ReasonLog, "it has no log entry")
+	return nil, nil, &Refusal{Reason: ReasonLog, Err: seen.unlogged()}
+}
+
+// unlogged is what a material without a log entry is refused for.
+func (v *view) unlogged() error {
+	switch {
+	case !v.layer:
+		return errors.New("it has no log entry")
+	case v.leaf != nil:
+		return &UnloggedError{}
+	}
+	return &UnloggedError{Key: v.key}
 }
 
 // verifyEntry verifies one log entry and returns the time that the log has signed,
@@ -221,29 +246,6 @@ func timestamped(seen *view, trust trusted) (times []time.Time, err error) {
 		return times, nil
 	}
 	return nil, why
-}
-
-// checkTimes checks what sigstore-go does not: a time must not lie in the future,
-// and each log that vouches for the signature must have been in use then, or without
-// any time be in use now.
-func checkTimes(times []time.Time, e *logEntry, now time.Time) error {
-	if len(times) == 0 {
-		times = []time.Time{now}
-	}
-	for _, t := range times {
-		if t.After(now.Add(maxClockSkew)) {
-			return refuse(ReasonTime, "it was signed in the future, at %s", t.UTC().Format(time.RFC3339))
-		}
-		if e == nil {
-			continue
-		}
-		for _, log := range e.logs {
-			if t.Before(log.ValidityPeriodStart) || !log.ValidityPeriodEnd.IsZero() && t.After(log.ValidityPeriodEnd) {
-				return refuse(ReasonTime, "the trust root knows the log %.200q, but not at %s", log.BaseURL, t.UTC().Format(time.RFC3339))
-			}
-		}
-	}
-	return nil
 }
 
 // checkSigner checks that the signer is one of the authority's, at whatever time.
@@ -308,56 +310,6 @@ func (a *Authority) checkPKI(leaf *x509.Certificate, v *verified) error {
 		return nil
 	}
 	return refuse(ReasonIdentity, "none of the certificate's names (%d) is allowed%s", len(names), list(names))
-}
-
-// checkValidity checks that key or certificate was valid at every verified time or,
-// without any, is now.
-func (a *Authority) checkValidity(m *material, trust trusted, v *verified, now time.Time) error {
-	times := v.times
-	if len(times) == 0 {
-		times = []time.Time{now}
-	}
-	for _, t := range times {
-		switch a.kind {
-		case kindKeys:
-			if t.Before(a.from) || !a.until.IsZero() && t.After(a.until) {
-				return refuse(ReasonTime, "the key was not valid %s", v.at(t))
-			}
-		case kindKeyless:
-			if _, err := verify.VerifyLeafCertificate(t, m.leaf, trust); err != nil {
-				return refuse(ReasonCertificate, "it does not chain to a CA of the trust root %s: %w", v.at(t), err)
-			}
-		default:
-			if err := a.chains(m, t); err != nil {
-				return refuse(ReasonCertificate, "it does not chain to the authority's CA %s: %w", v.at(t), err)
-			}
-		}
-	}
-	return nil
-}
-
-// chains verifies a private PKI's certificate and all above it at a time.
-func (a *Authority) chains(m *material, t time.Time) error {
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	for _, c := range a.roots {
-		roots.AddCert(c)
-	}
-	for _, c := range slices.Concat(a.intermediates, m.above) {
-		intermediates.AddCert(c)
-	}
-	_, err := m.leaf.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: t, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-	})
-	return err
-}
-
-// at says for people when something was judged.
-func (v *verified) at(t time.Time) string {
-	text := "at " + t.UTC().Format(time.RFC3339)
-	if len(v.times) == 0 {
-		text += " (now, for no log or timestamp authority of the trust root says when it was signed)"
-	}
-	return text
 }
 
 func list(names []name) (text string) {

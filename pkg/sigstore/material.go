@@ -34,6 +34,9 @@ type material struct {
 	above []*x509.Certificate
 	// chained is whether they are in a form that only a private PKI may have.
 	chained bool
+	// layer is whether it is a layer of one of cosign's own images, for which a log
+	// can be asked for the entry.
+	layer bool
 	// certified is whether the certificate stands beside a signature that a key
 	// alone may have made, as in cosign's own format.
 	certified  bool

@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 
@@ -17,7 +18,26 @@ var (
 	// ErrNoRoot says that an authority that needs a trust root got none. It is not
 	// the item's fault.
 	ErrNoRoot = errors.New("there is no trust root")
+	// ErrNoLogEntry is what every [UnloggedError] is.
+	ErrNoLogEntry = errors.New("it has no log entry")
 )
+
+// UnloggedError is within the [Refusal] of a layer of one of cosign's own images that
+// lacks the entry of a transparency log and for which everything else holds that can be
+// judged without: what it is and what it signs, the signature, the signer, annotations
+// and timestamps. A log that has the entry can be asked for it, and nobody else's
+// signature makes anybody ask.
+type UnloggedError struct {
+	// Key is the public key that it was signed with. It is nil if it was signed with the
+	// certificate that the item has.
+	Key crypto.PublicKey
+}
+
+// Error says what is missing.
+func (*UnloggedError) Error() string { return ErrNoLogEntry.Error() }
+
+// Unwrap returns [ErrNoLogEntry].
+func (*UnloggedError) Unwrap() error { return ErrNoLogEntry }
 
 // Reason is why an item does not count, in a word or two for people.
 type Reason string

@@ -51,6 +51,11 @@ type Signature struct {
 // and no fact: a signature says which content was signed, not where it is found.
 func (s *Signature) ClaimedName() string { return s.claimedName }
 
+// Slim is the signature without Content and Annotations of its Item, for keeping.
+func (s *Signature) Slim() *Signature {
+	return &Signature{verified: s.slim(), claimedName: s.claimedName}
+}
+
 // Attestation is a signed statement about an image that an authority's rules hold
 // for. The zero value is none.
 type Attestation struct {
@@ -66,6 +71,12 @@ func (a *Attestation) PredicateType() string { return a.predicateType }
 // statement has none. It must not be changed.
 func (a *Attestation) Predicate() []byte { return a.predicate }
 
+// Slim is the attestation without its Predicate, and without Content and Annotations
+// of its Item, for keeping.
+func (a *Attestation) Slim() *Attestation {
+	return &Attestation{verified: a.slim(), predicateType: a.predicateType}
+}
+
 // Signature judges an item as a signature of one of the candidates: the digests
 // of the content that runs. now is for what must not lie in the future and, where
 // the item has no verified time, for what must be valid.
@@ -73,7 +84,8 @@ func (a *Attestation) Predicate() []byte { return a.predicate }
 // root may be nil for an authority that does not need one; see [Authority.NeedsRoot].
 //
 // The error is a *[Refusal], with [ErrNotSignature] in it if the item is something
-// else, or [ErrNoRoot].
+// else and an *[UnloggedError] if all that is missing is what a log has, or
+// [ErrNoRoot].
 func (a *Authority) Signature(root *Root, item evidence.Item, candidates []image.Digest, now time.Time) (*Signature, error) {
 	return guarded(func() (*Signature, error) {
 		found, err := read(item)
@@ -121,10 +133,13 @@ func (a *Authority) Attestation(root *Root, item evidence.Item, candidates []ima
 // accept judges what was found, and the annotations that were signed with it.
 func (a *Authority) accept(root *Root, found *found, signed map[string]string, now time.Time) (*verified, error) {
 	v, err := a.judge(root, &found.material, now)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoLogEntry) {
 		return nil, err
 	}
-	return v, a.required(signed)
+	if err := a.required(signed); err != nil {
+		return nil, err
+	}
+	return v, err
 }
 
 // guarded turns a panic into a refusal: the parsers below read strangers' bytes,

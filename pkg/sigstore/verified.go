@@ -25,6 +25,7 @@ type verified struct {
 	value   []byte
 	log     *logEntry
 	times   []time.Time
+	until   time.Time
 }
 
 // IsZero is whether nothing was verified.
@@ -67,6 +68,13 @@ func (v *verified) Time() time.Time {
 	return slices.MinFunc(v.times, time.Time.Compare)
 }
 
+// ValidUntil is the last moment at which judging it again with the same trust root
+// would accept it, as far as time decides. It is zero if time can't change it: if a log
+// or a timestamp authority says when it was signed, or if nothing that it depends on
+// ends. Without such a time keys, certificates and logs must be valid whenever it is
+// judged. It may be accepted for longer by certificates that are not valid yet.
+func (v *verified) ValidUntil() time.Time { return v.until }
+
 // IsLogged is whether a transparency log of the trust root has it.
 func (v *verified) IsLogged() bool { return v.log != nil }
 
@@ -102,6 +110,17 @@ func (v *verified) SignedEntryTimestamp() string {
 		return ""
 	}
 	return base64.StdEncoding.EncodeToString(v.log.promise)
+}
+
+// slim is without what is large and what only judging needs.
+func (v verified) slim() verified {
+	v.item.Content, v.item.Annotations = nil, nil
+	if v.log != nil {
+		log := *v.log
+		log.logs = nil
+		v.log = &log
+	}
+	return v
 }
 
 // logEntry is an entry that was verified, with what of it the log has signed.

@@ -127,6 +127,16 @@ func (ca *CA) RootPEM() []byte { return certificatesPEM(ca.Root().Raw) }
 // ChainPEM is Chain as a file of PEM.
 func (ca *CA) ChainPEM() []byte { return certificatesPEM(ca.Chain()...) }
 
+// Renew makes another certificate, in DER, for who issues the leaves: the same name and
+// key, valid until then. The CA goes on with the one that it has.
+func (ca *CA) Renew(until time.Time) []byte {
+	n := len(ca.chain)
+	issuer := ca.chain[n-1]
+	template := *issuer.certificate
+	template.SerialNumber, template.NotAfter = serial(), until
+	return create(&template, ca.chain[max(0, n-2)], issuer.key.Public())
+}
+
 // Signer is somebody whom the CA certifies at the time of each signature. The key
 // is the same each time.
 func (ca *CA) Signer(id Identity) *Signer {
