@@ -63,7 +63,7 @@ type endpoint struct {
 	// transports is held while transports are replaced because the CA file has
 	// changed.
 	transports sync.Mutex
-	roots      *x509.CertPool
+	trusted    *authorities
 	own        http.RoundTripper
 	// abroad is for hosts without a block that the registry leads to.
 	abroad http.RoundTripper
@@ -89,7 +89,7 @@ type block struct {
 	password     string
 	passwordFile *watched[string]
 	docker       *watched[auths]
-	ca           *watched[*x509.CertPool]
+	ca           *watched[*authorities]
 	repositories []string
 	tokenHosts   []string
 	proxy        *url.URL
@@ -172,7 +172,7 @@ func (c *Client) newEndpoint(r Registry) (*endpoint, error) {
 		wrong("docker_config_path", err)
 	}
 	if r.CAPath != "" {
-		e.block.ca = &watched[*x509.CertPool]{path: r.CAPath, parse: parseCA, log: c.log}
+		e.block.ca = &watched[*authorities]{path: r.CAPath, parse: parseCA, log: c.log}
 		_, err := e.block.ca.get()
 		wrong("ca_path", err)
 		if r.Insecure {
@@ -253,20 +253,22 @@ func (e *endpoint) transport() (http.RoundTripper, error) {
 		return e.own, nil
 	}
 	var roots *x509.CertPool
+	var trusted *authorities
 	if e.block.ca != nil {
 		var err error
-		if roots, err = e.block.ca.get(); err != nil {
+		if trusted, err = e.block.ca.get(); err != nil {
 			return nil, fail(Unavailable, "ca_path: %w", err)
 		}
+		roots = trusted.pool
 	}
 	e.transports.Lock()
 	defer e.transports.Unlock()
-	if e.own == nil || e.roots != roots {
+	if e.own == nil || e.trusted != trusted {
 		if e.own != nil {
 			closeIdle(e.own) // requests that are under way keep their connections
 		}
 		e.own = e.client.orFixed(newTransport(transportOptions{roots: roots, proxy: e.block.proxy, timeout: e.client.timeout}))
-		e.roots = roots
+		e.trusted = trusted
 	}
 	return e.own, nil
 }
@@ -366,7 +368,7 @@ func (e *endpoint) url(r image.Repository, kind, what string) *url.URL {
 
 // enter waits until the registry may be sent a request. After a nil error the
 // caller must leave.
-func (e *endpoint) enter(ctx context.Context) error {
+func (e talk) enter(ctx context.Context) error {
 	if err := e.waitPause(ctx); err != nil {
 		return err
 	}
@@ -384,4 +386,4 @@ func (e *endpoint) enter(ctx context.Context) error {
 	}
 }
 
-func (e *endpoint) leave() { <-e.slots }
+func (e talk) leave() { <-e.slots }

@@ -52,13 +52,13 @@ type Found struct {
 // An error means that it can't be told what there is: no place where something
 // could be has answered. It is of type *Error; if the places have failed
 // differently, of the kind that waiting helps least.
-func (c *Client) Evidence(ctx context.Context, ref image.Ref) (*Found, error) {
+func (c *Conversation) Evidence(ctx context.Context, ref image.Ref) (*Found, error) {
 	var found *Found
-	err := c.ask(ref.Repository, "evidence for "+ref.Digest.String(), func(e *endpoint) (err error) {
+	err := c.ask(ref.Repository, "evidence for "+ref.Digest.String(), func(t talk) (err error) {
 		if ref.Digest.IsZero() {
 			return fail(Malformed, "no digest is asked for")
 		}
-		found, err = (&search{e, ref}).all(ctx)
+		found, err = (&search{t, ref}).all(ctx)
 		return err
 	})
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *Client) Evidence(ctx context.Context, ref image.Ref) (*Found, error) {
 
 // search is for the evidence about one image.
 type search struct {
-	*endpoint
+	talk
 	ref image.Ref
 }
 

@@ -11,7 +11,7 @@ package registry
 
 import (
 	"cmp"
-	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,8 +19,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/podseal/podseal/pkg/image"
 )
 
 // Config says which registries may be asked, and how. It is not changed after New.
@@ -34,6 +32,12 @@ type Config struct {
 	// registries without credentials of their own. It may be missing.
 	DockerConfigPath string
 	Limits           Limits
+	// Salt is the key that Versions are made with: those of one salt can be compared.
+	// Nil is a random one.
+	Salt []byte
+	// Store is where manifests and blobs are looked for before a registry is asked,
+	// and put when it was. Nil is nowhere.
+	Store Store
 }
 
 // Registry is a block of the configuration: how one registry is reached. Naming it
@@ -107,6 +111,7 @@ type Client struct {
 	cfg     Config
 	limits  Limits
 	log     *slog.Logger
+	salt    []byte
 	docker  *watched[auths]
 	timeout time.Duration
 	// may is which addresses hosts without a block may have.
@@ -134,10 +139,14 @@ func newClient(cfg Config, log *slog.Logger, change func(*Client)) (*Client, err
 		cfg:        cfg,
 		limits:     cfg.Limits.orDefaults(),
 		log:        log,
+		salt:       cfg.Salt,
 		timeout:    requestTimeout,
 		may:        public,
 		configured: map[string]*endpoint{},
 		strangers:  map[string]*endpoint{},
+	}
+	if c.salt == nil {
+		c.salt = []byte(rand.Text())
 	}
 	if change != nil {
 		change(c)
@@ -231,56 +240,4 @@ func (c *Client) release(e *endpoint) {
 	if c.closed {
 		e.close()
 	}
-}
-
-// Manifest fetches the manifest or index with that digest, whose bytes it compares,
-// and what the registry says that it is.
-func (c *Client) Manifest(ctx context.Context, r image.Repository, d image.Digest) (body []byte, mediaType string, err error) {
-	err = c.ask(r, "manifest "+d.String(), func(e *endpoint) error {
-		a, err := e.manifest(ctx, r, d)
-		if err == nil {
-			body, mediaType = a.body, a.mediaType
-		}
-		return err
-	})
-	return body, mediaType, err
-}
-
-// Tag fetches what a tag means at this moment, with the media type that the
-// registry gives for it. It is not known to be anything in particular: the caller
-// has to hash it.
-func (c *Client) Tag(ctx context.Context, r image.Repository, tag string) (body []byte, mediaType string, err error) {
-	err = c.ask(r, fmt.Sprintf("tag %q", clip(tag)), func(e *endpoint) error {
-		a, err := e.tag(ctx, r, tag)
-		if err == nil {
-			body, mediaType = a.body, a.mediaType
-		}
-		return err
-	})
-	return body, mediaType, err
-}
-
-// Blob fetches a blob of at most that many bytes and compares its digest.
-func (c *Client) Blob(ctx context.Context, r image.Repository, d image.Digest, max int64) (body []byte, err error) {
-	err = c.ask(r, "blob "+d.String(), func(e *endpoint) error {
-		body, err = e.blob(ctx, r, d, max)
-		return err
-	})
-	return body, err
-}
-
-// ask calls f with the registry's endpoint and makes an Error of what fails.
-func (c *Client) ask(r image.Repository, what string, f func(*endpoint) error) error {
-	if r.IsZero() {
-		return about(r, what, fail(Malformed, "no repository is asked for"))
-	}
-	e, err := c.of(r.Registry())
-	if err == nil {
-		defer c.release(e)
-		err = f(e)
-	}
-	if err != nil {
-		return about(r, what, err)
-	}
-	return nil
 }

@@ -56,7 +56,7 @@ type reply struct {
 }
 
 // manifest fetches by digest, and compares.
-func (e *endpoint) manifest(ctx context.Context, r image.Repository, d image.Digest) (*answer, error) {
+func (e talk) manifest(ctx context.Context, r image.Repository, d image.Digest) (*answer, error) {
 	if d.IsZero() {
 		return nil, fail(Malformed, "no digest is asked for")
 	}
@@ -72,7 +72,7 @@ func (e *endpoint) aboutManifest(r image.Repository, reference string) question 
 }
 
 // tag fetches what a tag means.
-func (e *endpoint) tag(ctx context.Context, r image.Repository, tag string) (*answer, error) {
+func (e talk) tag(ctx context.Context, r image.Repository, tag string) (*answer, error) {
 	if !image.ValidTag(tag) {
 		return nil, fail(Malformed, "%q is not a tag", clip(tag))
 	}
@@ -80,11 +80,11 @@ func (e *endpoint) tag(ctx context.Context, r image.Repository, tag string) (*an
 }
 
 // blob fetches by digest, and compares.
-func (e *endpoint) blob(ctx context.Context, r image.Repository, d image.Digest, most int64) ([]byte, error) {
+func (e talk) blob(ctx context.Context, r image.Repository, d image.Digest, most int64) ([]byte, error) {
 	return e.blobOf(ctx, r, d, most, -1)
 }
 
-func (e *endpoint) blobOf(ctx context.Context, r image.Repository, d image.Digest, most, size int64) ([]byte, error) {
+func (e talk) blobOf(ctx context.Context, r image.Repository, d image.Digest, most, size int64) ([]byte, error) {
 	if d.IsZero() {
 		return nil, fail(Malformed, "no digest is asked for")
 	}
@@ -106,7 +106,7 @@ func compare(body []byte, want image.Digest) error {
 
 // get asks until there is an answer: with credentials when the registry wants some,
 // and again when it wants us to wait.
-func (e *endpoint) get(ctx context.Context, q question) (*answer, error) {
+func (e talk) get(ctx context.Context, q question) (*answer, error) {
 	auth := e.remembered(q.repository)
 	for challenged := false; ; challenged = true {
 		r, err := e.patiently(ctx, func() (*reply, error) { return e.exchange(ctx, q, auth.header) })
@@ -127,7 +127,7 @@ func (e *endpoint) get(ctx context.Context, q question) (*answer, error) {
 }
 
 // exchange makes a request and follows where the registry sends it.
-func (e *endpoint) exchange(ctx context.Context, q question, authorization string) (*reply, error) {
+func (e talk) exchange(ctx context.Context, q question, authorization string) (*reply, error) {
 	if err := e.enter(ctx); err != nil {
 		return nil, err
 	}

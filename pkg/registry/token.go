@@ -95,7 +95,7 @@ func (e *endpoint) remembered(r image.Repository) authorization {
 
 // authorize returns what to make a request with that the registry has answered with
 // 401 when it was made with used.
-func (e *endpoint) authorize(ctx context.Context, r image.Repository, header []string, used authorization) (authorization, error) {
+func (e talk) authorize(ctx context.Context, r image.Repository, header []string, used authorization) (authorization, error) {
 	cred, err := e.credentials(r)
 	if err != nil {
 		return authorization{}, err
@@ -122,7 +122,7 @@ func (e *endpoint) authorize(ctx context.Context, r image.Repository, header []s
 }
 
 // bearer gets a token, or takes the one that another request has got meanwhile.
-func (e *endpoint) bearer(ctx context.Context, r image.Repository, c challenge, cred credential, used authorization) (authorization, error) {
+func (e talk) bearer(ctx context.Context, r image.Repository, c challenge, cred credential, used authorization) (authorization, error) {
 	select {
 	case e.turn <- struct{}{}:
 		defer func() { <-e.turn }()
@@ -211,7 +211,7 @@ func (e *endpoint) logHeld(realm *url.URL) {
 }
 
 // askToken makes the request for a token. Redirects are not followed.
-func (e *endpoint) askToken(ctx context.Context, u *url.URL, with string, auth authorization) (value string, life time.Duration, err error) {
+func (e talk) askToken(ctx context.Context, u *url.URL, with string, auth authorization) (value string, life time.Duration, err error) {
 	var declared []string
 	if e.block != nil {
 		declared = e.block.tokenHosts

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -59,10 +60,17 @@ func closeIdle(t http.RoundTripper) {
 	}
 }
 
+// authorities are whom a connection believes, and the digest of the file that says
+// so.
+type authorities struct {
+	pool *x509.CertPool
+	sum  [sha256.Size]byte
+}
+
 // parseCA reads PEM certificates; text around them is skipped, anything else in
 // PEM form is a mistake.
-func parseCA(text []byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
+func parseCA(text []byte) (*authorities, error) {
+	ca := &authorities{pool: x509.NewCertPool(), sum: sha256.Sum256(text)}
 	n := 0
 	for rest := text; ; n++ {
 		var block *pem.Block
@@ -77,10 +85,10 @@ func parseCA(text []byte) (*x509.CertPool, error) {
 		if err != nil {
 			return nil, err
 		}
-		pool.AddCert(cert)
+		ca.pool.AddCert(cert)
 	}
 	if n == 0 {
 		return nil, errors.New("no PEM certificate in it")
 	}
-	return pool, nil
+	return ca, nil
 }

@@ -1,0 +1,97 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/podseal/podseal/pkg/fair"
+	"github.com/podseal/podseal/pkg/image"
+)
+
+// Conversation asks registries about one image, for one asker. It is safe for
+// concurrent use.
+type Conversation struct {
+	client *Client
+	who    fair.Who
+}
+
+// Conversation begins to ask about one image.
+func (c *Client) Conversation(who fair.Who) *Conversation { return &Conversation{client: c, who: who} }
+
+// talk is what a conversation has to do with one registry.
+type talk struct {
+	*endpoint
+	with *Conversation
+}
+
+// Manifest fetches the manifest or index with that digest, whose bytes it compares,
+// and what the registry says that it is.
+func (c *Conversation) Manifest(ctx context.Context, r image.Repository, d image.Digest) (body []byte, mediaType string, err error) {
+	err = c.ask(r, "manifest "+d.String(), func(t talk) error {
+		a, err := t.manifest(ctx, r, d)
+		if err == nil {
+			body, mediaType = a.body, a.mediaType
+		}
+		return err
+	})
+	return body, mediaType, err
+}
+
+// Tag fetches what a tag means at this moment, with the media type that the
+// registry gives for it. It is not known to be anything in particular: the caller
+// has to hash it.
+func (c *Conversation) Tag(ctx context.Context, r image.Repository, tag string) (body []byte, mediaType string, err error) {
+	err = c.ask(r, fmt.Sprintf("tag %q", clip(tag)), func(t talk) error {
+		a, err := t.tag(ctx, r, tag)
+		if err == nil {
+			body, mediaType = a.body, a.mediaType
+		}
+		return err
+	})
+	return body, mediaType, err
+}
+
+// Blob fetches a blob of at most that many bytes and compares its digest.
+func (c *Conversation) Blob(ctx context.Context, r image.Repository, d image.Digest, max int64) (body []byte, err error) {
+	err = c.ask(r, "blob "+d.String(), func(t talk) error {
+		body, err = t.blob(ctx, r, d, max)
+		return err
+	})
+	return body, err
+}
+
+// ask calls f with the registry's endpoint and makes an Error of what fails.
+func (c *Conversation) ask(r image.Repository, what string, f func(talk) error) error {
+	if r.IsZero() {
+		return about(r, what, fail(Malformed, "no repository is asked for"))
+	}
+	e, err := c.client.of(r.Registry())
+	if err == nil {
+		defer c.client.release(e)
+		err = f(talk{e, c})
+	}
+	if err != nil {
+		return about(r, what, err)
+	}
+	return nil
+}
+
+// Manifest is that of a conversation without an asker.
+func (c *Client) Manifest(ctx context.Context, r image.Repository, d image.Digest) (body []byte, mediaType string, err error) {
+	return c.Conversation(fair.Who{}).Manifest(ctx, r, d)
+}
+
+// Tag is that of a conversation without an asker.
+func (c *Client) Tag(ctx context.Context, r image.Repository, tag string) (body []byte, mediaType string, err error) {
+	return c.Conversation(fair.Who{}).Tag(ctx, r, tag)
+}
+
+// Blob is that of a conversation without an asker.
+func (c *Client) Blob(ctx context.Context, r image.Repository, d image.Digest, max int64) (body []byte, err error) {
+	return c.Conversation(fair.Who{}).Blob(ctx, r, d, max)
+}
+
+// Evidence is that of a conversation without an asker.
+func (c *Client) Evidence(ctx context.Context, ref image.Ref) (*Found, error) {
+	return c.Conversation(fair.Who{}).Evidence(ctx, ref)
+}
