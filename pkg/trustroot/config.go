@@ -22,6 +22,8 @@ type Config struct {
 	TrustedRootPath string
 	TUF             *TUF
 	PublicGood      *PublicGood
+	// ReadOnly leaves the CacheDir as it is: it is another process's.
+	ReadOnly bool
 }
 
 // TUF is a TUF repository with the target trusted_root.json.
@@ -105,7 +107,7 @@ func (s *Source) buildTUF(cfg TUF, transport http.RoundTripper) error {
 	default:
 		return errors.New("tuf.root_path: it is needed, for trust in a mirror begins with it")
 	}
-	s.updates = &updates{mirror: newMirror(url, transport), initial: initial, store: newStore(cfg.CacheDir, url)}
+	s.updates = &updates{mirror: newMirror(url, transport), initial: initial, store: s.newStore(cfg.CacheDir, url)}
 	s.begin(nil)
 	return nil
 }
@@ -145,7 +147,7 @@ func (s *Source) buildPublicGood(cfg PublicGood, transport http.RoundTripper) (e
 	if found != nil && found.initial != nil {
 		url, initial = found.mirror, found.initial
 	}
-	s.updates = &updates{mirror: newMirror(url, transport), initial: initial, store: newStore(cfg.CacheDir, url)}
+	s.updates = &updates{mirror: newMirror(url, transport), initial: initial, store: s.newStore(cfg.CacheDir, url)}
 	s.begin(found)
 	if s.base == nil && url == tuf.DefaultMirror {
 		s.base = dated()
@@ -172,6 +174,12 @@ func (s *Source) begin(found *initialized) {
 	if kept != nil {
 		s.base = kept
 	}
+}
+
+func (s *Source) newStore(dir, url string) store {
+	kept := newStore(dir, url)
+	kept.readOnly = s.cfg.ReadOnly
+	return kept
 }
 
 func period(d time.Duration) (time.Duration, error) {

@@ -41,6 +41,15 @@ func TestALookAtWhatIsKeptChangesNothing(t *testing.T) {
 			t.Errorf("got %v, %+v, %v", root, status, err)
 		}
 		time.Sleep(2 * day)
+		readOnly := cfg
+		readOnly.ReadOnly = true
+		s = open(t, readOnly, through{r})
+		synctest.Wait()
+		if _, status := s.Current(); status.Origin.Kind != trustroot.FromMirror || status.Err != nil {
+			t.Errorf("it was not refreshed: %+v", status)
+		}
+		s.Close()
+		r.Requests()
 		if after, err := os.ReadFile(path); err != nil || string(after) != string(before) || len(r.Requests()) > 0 {
 			t.Errorf("it was written again, or the mirror was asked: %v", err)
 		}

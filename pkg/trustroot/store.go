@@ -23,6 +23,8 @@ import (
 type store struct {
 	dir  string // absent when empty
 	name string
+	// readOnly is for a process that another one's store is shown to.
+	readOnly bool
 }
 
 // maxStored bounds the file: base64 of all that is bounded above.
@@ -120,7 +122,7 @@ func parseStored(content []byte) (*documents, error) {
 // save keeps a state. initial is what it was verified by: a newer state that another
 // process kept in the meantime stays.
 func (s store) save(initial []byte, kept *state) error {
-	if s.dir == "" {
+	if s.dir == "" || s.readOnly {
 		return nil
 	}
 	dir, err := s.open(true)
