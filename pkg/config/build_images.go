@@ -20,6 +20,7 @@ var nameRegexp = regexp.MustCompile(`\A[a-z0-9][a-z0-9.-]{0,62}\z`)
 // images decides what is asked of images.
 func (b *builder) images() {
 	b.config.Images.StatusSource = StatusFromKubelet
+	b.cache(b.s.block("cache"))
 	b.trustRoots()
 	b.registries()
 	b.sigstore(b.s.block("sigstore"))
@@ -30,9 +31,11 @@ func (b *builder) images() {
 	b.sortImages()
 	b.unusedTrustRoots()
 	b.whichRegistries()
+	b.onUnavailable()
 	b.limits(b.s.block("limits"))
 	b.statusSource()
 	b.config.Images.DockerConfigPath = b.dockerConfig()
+	b.config.Images.TrustEnvironment = b.trustEnvironment()
 	b.notUsedForImages()
 }
 
@@ -75,47 +78,6 @@ func (b *builder) file(s *section, key string) string {
 func (b *builder) named(s *section) {
 	if !nameRegexp.MatchString(s.name) {
 		b.refuse(s, "", "%q is not a name: %s", s.name, nameForm)
-	}
-}
-
-func (b *builder) trustRoots() {
-	for _, s := range b.s.all("trust_root") {
-		b.named(s)
-		root := TrustRoot{Name: s.name, Key: s.key("trusted_root_path"), TrustedRootPath: b.file(s, "trusted_root_path")}
-		if root.TrustedRootPath == "" {
-			b.refuse(s, "trusted_root_path", "must be specified")
-		}
-		b.config.Images.TrustRoots = append(b.config.Images.TrustRoots, root)
-	}
-}
-
-// trustRoot is the name that a section's trust_root has, which must be that of one.
-func (b *builder) trustRoot(s *section) string {
-	name := s.text("trust_root")
-	roots := b.config.Images.TrustRoots
-	if name != "" && !slices.ContainsFunc(roots, func(r TrustRoot) bool { return r.Name == name }) {
-		b.refuse(s, "trust_root", "there is no trust_root %q", name)
-	}
-	return name
-}
-
-// unusedTrustRoots warns of a root that somebody may count on while the public-good one
-// is in use.
-func (b *builder) unusedTrustRoots() {
-	i := &b.config.Images
-	used := map[string]bool{}
-	if i.Sigstore != nil {
-		used[i.Sigstore.TrustRoot] = true
-	}
-	for _, p := range i.Policies {
-		for _, a := range p.Authorities {
-			used[a.TrustRoot] = true
-		}
-	}
-	for _, s := range b.s.all("trust_root") {
-		if !used[s.name] && i.Wanted() && !b.partial {
-			b.warnAt(s, "", "not used: neither sigstore nor an authority names it")
-		}
 	}
 }
 
@@ -199,13 +161,19 @@ func (b *builder) budget(s *section) time.Duration {
 	return d
 }
 
+// count is a number, most where it is not given.
 func (b *builder) count(s *section, key string, most int) int {
+	return b.number(s, key, most, 1, most)
+}
+
+// number is one from least to most, and the default where it is not given.
+func (b *builder) number(s *section, key string, byDefault, least, most int) int {
 	if s == nil || !s.given(key) {
-		return most
+		return byDefault
 	}
 	n := s.number(key)
-	if n < 1 || n > most {
-		b.refuse(s, key, "%d is not 1 to %d", n, most)
+	if n < least || n > most {
+		b.refuse(s, key, "%d is not %d to %d", n, least, most)
 	}
 	return n
 }
@@ -291,7 +259,7 @@ func (b *builder) notUsedForImages() {
 		return
 	}
 	var set []string
-	for _, key := range []string{"cri_socket", "image_status_source", "trust_root", "registries", "registry", "limits"} {
+	for _, key := range []string{"cri_socket", "image_status_source", "trust_root", "registries", "registry", "limits", "cache"} {
 		if b.s.given(key) {
 			set = append(set, key)
 		}

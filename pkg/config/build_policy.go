@@ -11,10 +11,14 @@ import (
 
 func (b *builder) imagePolicy(s *section) {
 	b.named(s)
-	p := ImagePolicy{Name: s.name, Match: b.match(s.block("match"))}
-	if mode := s.text("mode"); mode != "" && mode != "fail" {
-		b.refuse(s, "mode", "unsupported value %q; must be one of [fail]", mode)
+	p := ImagePolicy{
+		Name:          s.name,
+		Match:         b.match(s.block("match")),
+		Mode:          b.oneOf(s, "mode", string(policy.Fail), withhold, audit),
+		OnUnavailable: b.oneOf(s, "on_unavailable", string(policy.FailUnavailable), string(policy.WithholdUnavailable), stale),
+		RekorURL:      b.policyRekorURL(s),
 	}
+	b.modes(s, p)
 	for _, a := range s.all("authority") {
 		p.Authorities = append(p.Authorities, b.authority(a))
 	}
@@ -26,6 +30,48 @@ func (b *builder) imagePolicy(s *section) {
 		b.warnAt(s.block("match"), "images", "no gate alone: a pod's author chooses the image's name, and an image of another name is not looked at; match namespaces or service_accounts too")
 	}
 	b.config.Images.Policies = append(b.config.Images.Policies, p)
+}
+
+// Values of mode, and one of on_unavailable.
+const (
+	withhold, audit = string(policy.Withhold), string(policy.Audit)
+	stale           = string(policy.Stale)
+)
+
+// oneOf is a key's value, which must be one of all; the first where it is not given.
+func (b *builder) oneOf(s *section, key string, all ...string) string {
+	text := cmp.Or(s.text(key), all[0])
+	if !slices.Contains(all, text) {
+		b.refuse(s, key, "unsupported value %q; must be one of [%s]", text, strings.Join(all, ", "))
+	}
+	return text
+}
+
+// modes warns of what mode and on_unavailable come to together.
+func (b *builder) modes(s *section, p ImagePolicy) {
+	if p.Mode != withhold && p.Mode != audit {
+		return
+	}
+	b.warnAt(s, "mode", "%s: a workload whose image does not pass gets its other selectors all the same, such as ns and sa: only registration entries with a selector of this policy keep it out", p.Mode)
+	if s.text("on_unavailable") != "" && p.OnUnavailable != stale {
+		b.warnAt(s, "on_unavailable", "%s: without effect: mode = %q says what follows", p.OnUnavailable, p.Mode)
+	}
+}
+
+// onUnavailable warns of what it does not do.
+func (b *builder) onUnavailable() {
+	anyStale := false
+	for _, s := range b.s.all("image_policy") {
+		const key = "on_unavailable"
+		choice := s.text(key)
+		anyStale = anyStale || choice == stale
+		if choice != "" && choice != string(policy.FailUnavailable) && b.config.Images.AnyRegistry {
+			b.warnAt(s, key, "%s: only for registries with a registry block: where another one does not answer, mode says what follows", choice)
+		}
+	}
+	if cache := b.s.block("cache"); cache.text("stale_ttl") != "" && !anyStale && b.config.Images.Wanted() && !b.partial {
+		b.warnAt(cache, "stale_ttl", "not used: no image_policy has on_unavailable = %q", stale)
+	}
 }
 
 func (b *builder) match(s *section) (m Match) {

@@ -12,7 +12,6 @@ import (
 const (
 	weakTlog = "signatures need no entry in a transparency log, so that one made in secret, or with a stolen key and a false time, counts too"
 	weakSCT  = "certificates need no proof that they were published, so that one which the authority was tricked into goes unnoticed"
-	noRekor  = "not asked yet: a signature that comes without its log entry is refused"
 )
 
 // sigstore reads SPIRE's block.
@@ -30,7 +29,7 @@ func (b *builder) sigstore(s *section) {
 	}
 	b.config.Images.Sigstore = c
 	b.allowedIdentities(c, s)
-	b.rekor(s)
+	c.RekorURL = b.rekorURL(s, c.IgnoreTlog)
 	if c.IgnoreTlog {
 		b.warnAt(s, "ignore_tlog", "%s", weakTlog)
 	}
@@ -116,28 +115,6 @@ func (b *builder) imageIDs(s *section, key string) []image.ID {
 	return slices.Compact(ids)
 }
 
-func (b *builder) rekor(s *section) {
-	const key = "rekor_url"
-	text := s.text(key)
-	if text == "" {
-		return
-	}
-	if !isServerURL(text) {
-		b.refuse(s, key, "%q is not the URL of a server", text)
-		return
-	}
-	if !s.flag("ignore_tlog") {
-		b.warnAt(s, key, noRekor)
-	}
-}
-
-// isServerURL is whether it is an http or https URL with a host and nothing that
-// only a page has.
-func isServerURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.RawQuery == "" && u.Fragment == ""
-}
-
 // olderSigstore reads the block of SPIRE 1.10 and before. There an issuer and its
 // subjects are meant exactly, and without a list nobody is accepted.
 func (b *builder) olderSigstore(s *section) {
@@ -171,12 +148,12 @@ func (b *builder) olderSigstore(s *section) {
 	if c.IgnoreSCT = s.given("enforce_sct") && !s.flag("enforce_sct"); c.IgnoreSCT {
 		b.warnAt(s, "enforce_sct", "%s", weakSCT)
 	}
-	b.olderRekor(s)
+	c.RekorURL = b.olderRekor(s)
 	b.warnings.add(s.path, s.pos, "%s: the block of SPIRE 1.10, with that version's selectors: images on the skip list get sigstore-validation:passed although nothing was verified", s.path)
 }
 
-// olderRekor has that version's messages.
-func (b *builder) olderRekor(s *section) {
+// olderRekor is the log that is asked, with that version's messages.
+func (b *builder) olderRekor(s *section) string {
 	const key = "rekor_url"
 	path, pos := s.place(key)
 	text := s.text(key)
@@ -186,13 +163,13 @@ func (b *builder) olderRekor(s *section) {
 		b.problems.add(path, pos, "missing Rekor URL")
 	case text == "":
 		b.problems.add(path, pos, "failed to set Rekor URL: rekor URL is empty")
+	case b.hasUser(s, key, u, err):
 	case err != nil:
 		b.problems.add(path, pos, "failed to set Rekor URL: failed parsing rekor URI: %v", err)
 	case u.Host == "":
 		b.problems.add(path, pos, "failed to set Rekor URL: host is required on rekor URL")
 	case u.Scheme != "https":
 		b.problems.add(path, pos, "failed to set Rekor URL: invalid rekor URL Scheme %q", u.Scheme)
-	default:
-		b.warnAt(s, key, noRekor)
 	}
+	return text
 }

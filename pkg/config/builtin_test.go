@@ -162,6 +162,7 @@ func TestWhatTheBuiltInAttestorIgnores(t *testing.T) {
 		{name: "a scalar twice in sigstore", text: "sigstore {\nignore_tlog = false\nignore_tlog = true\n}"},
 		{name: "an issuer twice", text: "sigstore {\nallowed_identities = {\n\"https://a\" = [\"x\"]\n\"https://a\" = [\"y\"]\n}\n}", cautious: true},
 		{name: "a skipped image that no image ID equals", text: "sigstore {\nskipped_images = [\"app:latest\"]\n}"},
+		{name: "a password for Rekor", text: "sigstore {\nrekor_url = \"https://u:p@rekor.example.org\"\n}"},
 		{name: "a pattern that can't be read", text: "sigstore {\nallowed_identities = {\n\"https://a\" = [\"*@example.org\"]\n}\n}", cautious: true},
 		{name: "what only podseal has in sigstore", text: "sigstore {\ntrust_root = \"none\"\n}", cautious: true},
 		{name: "the older sigstore block", text: "experimental {\nsigstore {\nenforce_sct = true\n}\n}", cautious: true},
@@ -246,7 +247,6 @@ func TestWarningsHavePlacesAndSayWhatTheBuiltInAttestorIgnores(t *testing.T) {
 		}},
 		{"# A comment.\nexperimental {\n  sigstore {\n    rekor_url = \"https://r.example.org\"\n    allowed_subjects_list = {\n    }\n  }\n}", config.Problems{
 			{Key: "experimental.sigstore.allowed_subjects_list", Pos: config.Pos{Line: 5, Column: 5}, Message: "experimental.sigstore.allowed_subjects_list: empty: nobody's signature is accepted"},
-			{Key: "experimental.sigstore.rekor_url", Pos: config.Pos{Line: 4, Column: 5}, Message: "experimental.sigstore.rekor_url: " + noRekorWarning},
 			{Key: "experimental.sigstore", Pos: config.Pos{Line: 3, Column: 3}, Message: olderWarning},
 			{Key: "image_status_source", Pos: config.Pos{Line: 3, Column: 3}, Message: copyWarning},
 		}},

@@ -108,7 +108,8 @@ func ofSigstoreConf(c *parsed) {
 				Subject: exactly("https://github.com/example/app/.github/workflows/release.yaml@refs/heads/main"),
 			},
 		},
-		Skipped: []image.ID{id},
+		Skipped:  []image.ID{id},
+		RekorURL: publicRekor,
 	}
 	c.Images.Registries = []config.Registry{
 		{Host: "ghcr.io", Path: "registry[ghcr.io]"},
@@ -129,7 +130,7 @@ func ofImagePolicyConf(c *parsed) {
 	c.Images.Limits.Budget, c.Images.Limits.MaxSignatures = 5*time.Second, 16
 	c.Images.Policies = []config.ImagePolicy{
 		{
-			Name: "base",
+			Name: "base", Mode: "fail", OnUnavailable: "fail",
 			Match: config.Match{
 				Namespaces: []string{"kube-system"}, ServiceAccounts: []string{"kube-system/*"}, Images: []string{"registry.example.org/base/**"},
 			},
@@ -139,7 +140,7 @@ func ofImagePolicyConf(c *parsed) {
 			}},
 		},
 		{
-			Name: "release", Match: config.Match{Namespaces: []string{"pay-*", "shop"}},
+			Name: "release", Mode: "fail", OnUnavailable: "fail", Match: config.Match{Namespaces: []string{"pay-*", "shop"}},
 			Authorities: []config.Authority{
 				{
 					Name: "release-key", Path: "image_policy[release].authority[release-key]",

@@ -48,6 +48,7 @@ func defaults() parsed {
 		Images: config.Images{
 			StatusSource: config.StatusFromKubelet,
 			Limits:       config.ImageLimits{Budget: 10 * time.Second, MaxSignatures: 32, MaxReferrers: 64, MaxManifest: 4 << 20, MaxBundle: 8 << 20},
+			Cache:        config.Cache{TTL: time.Hour, StaleTTL: 24 * time.Hour, NegativeTTL: 30 * time.Second, MaxEntries: 2048},
 		},
 	}}
 }

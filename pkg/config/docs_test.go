@@ -51,7 +51,7 @@ var placeholder = regexp.MustCompile(`<[^>]+>`)
 func TestTheManualNamesMessagesThatExist(t *testing.T) {
 	t.Parallel()
 	var messages []string
-	for _, c := range slices.Concat(problemCases, imageProblemCases) {
+	for _, c := range slices.Concat(problemCases, imageProblemCases, cacheProblemCases, trustProblemCases) {
 		messages = append(messages, c.want...)
 	}
 	for _, pattern := range config.ErrorPatterns() {

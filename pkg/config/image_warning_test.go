@@ -47,10 +47,10 @@ func TestStatusSource(t *testing.T) {
 
 func TestWhatIsThereForNothingIsWarnedAbout(t *testing.T) {
 	t.Parallel()
-	text := withRuntime + withRegistry + "image_status_source = \"kubelet\"\nregistries = \"configured\"\nlimits {}\ntrust_root \"a\" {\ntrusted_root_path = \"/a\"\n}\n"
+	text := withRuntime + withRegistry + "image_status_source = \"kubelet\"\nregistries = \"configured\"\nlimits {}\ncache {}\ntrust_root \"a\" {\ntrusted_root_path = \"/a\"\n}\n"
 	for _, text := range spellings(t, text) {
 		got := mustParse(t, text, nil)
-		want := []string{"cri_socket, image_status_source, trust_root, registries, registry, limits: not used, since there is neither sigstore nor image_policy"}
+		want := []string{"cri_socket, image_status_source, trust_root, registries, registry, limits, cache: not used, since there is neither sigstore nor image_policy"}
 		if diff := cmp.Diff(want, got.Warnings); diff != "" || got.Images.Wanted() {
 			t.Errorf("-want +got:\n%s", diff)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path"
 	"slices"
 	"time"
 
@@ -17,6 +18,8 @@ type Images struct {
 	Policies []ImagePolicy
 	// TrustRoots are sorted by name.
 	TrustRoots []TrustRoot
+	// TrustEnvironment changes the public-good trust root.
+	TrustEnvironment TrustEnvironment
 	// Registries are sorted by host. One that is here may be asked, and may have a
 	// private address.
 	Registries []Registry
@@ -27,6 +30,7 @@ type Images struct {
 	// "" where the environment names none.
 	DockerConfigPath string
 	Limits           ImageLimits
+	Cache            Cache
 	// CRISocket is the runtime's socket: absolute and clean, or "" for none.
 	CRISocket string
 	// StatusSource is whose word on what runs is taken.
@@ -73,6 +77,9 @@ type Sigstore struct {
 	IgnoreTlog, IgnoreSCT bool
 	// IgnoreAttestations does not look for attestations.
 	IgnoreAttestations bool
+	// RekorURL is the log that is asked for the entry of a signature that comes
+	// without it; "" for none.
+	RekorURL string
 	// TrustRoot is the name of one of TrustRoots, or "" for the public-good one.
 	TrustRoot string
 }
@@ -90,11 +97,19 @@ type Pattern struct {
 }
 
 // ImagePolicy is an image_policy. It applies to what matches, and holds when one of
-// its authorities accepts a signature of the image; else the workload gets no
-// selectors.
+// its authorities accepts a signature of the image.
 type ImagePolicy struct {
 	Name  string
 	Match Match
+	// Mode says what follows where it does not hold: "fail", "withhold" or "audit".
+	Mode string
+	// OnUnavailable says what follows where that is not known, because a registry
+	// with a block, or the log, did not answer: "fail" is what Mode says, "withhold"
+	// and "stale".
+	OnUnavailable string
+	// RekorURL is the log that is asked for the entry of a signature that comes
+	// without it; "" for none.
+	RekorURL string
 	// Authorities are sorted by name; there is at least one.
 	Authorities []Authority
 }
@@ -168,12 +183,36 @@ type PKI struct {
 	RequireTlog bool
 }
 
-// TrustRoot is a trust_root.
+// TrustRoot is a trust_root: a file, or a TUF repository.
 type TrustRoot struct {
 	Name string
 	// Key and TrustedRootPath are the key of the file, and the file: a
-	// trusted_root.json, absolute and clean.
+	// trusted_root.json, absolute and clean. Both are "" with TUF.
 	Key, TrustedRootPath string
+	// TUF is nil with TrustedRootPath.
+	TUF *TUF
+}
+
+// TUF is a TUF repository that has a trusted_root.json.
+type TUF struct {
+	// Key is the block's, such as trust_root[public].tuf.
+	Key string
+	// Mirror is its URL, https or http.
+	Mirror string
+	// RootPath is the root.json that trust begins with: absolute and clean, or "" for
+	// the one of Sigstore's own repository.
+	RootPath string
+	// CacheDir is where what was fetched is kept over restarts: absolute and clean, or
+	// "" for nowhere.
+	CacheDir string
+	// Refresh is how often it is asked; at least a minute.
+	Refresh time.Duration
+}
+
+// TrustEnvironment is what the environment says of the public-good trust root, with
+// the fields of trustroot.Environment, in its order: paths, "" for none.
+type TrustEnvironment struct {
+	RootFile, RekorKey, CTLogKey, TUFRoot, Home string
 }
 
 // Registry is how a registry is asked.
@@ -222,4 +261,29 @@ type ImageLimits struct {
 	MaxSignatures, MaxReferrers int
 	// MaxManifest and MaxBundle are in bytes.
 	MaxManifest, MaxBundle int64
+}
+
+// Cache is for how long what was found out about an image is used. All but Dir are
+// positive, and NegativeTTL <= TTL <= StaleTTL.
+type Cache struct {
+	// TTL is how old the list of an image's signatures may be.
+	TTL time.Duration
+	// StaleTTL is how old evidence may be that is judged while a registry is away.
+	StaleTTL time.Duration
+	// NegativeTTL is how old a refusal may be.
+	NegativeTTL time.Duration
+	// MaxEntries is how many images are remembered.
+	MaxEntries int
+	// Dir is where evidence is kept over restarts: absolute and clean, or "" for
+	// nowhere.
+	Dir string
+}
+
+// TUFDir is where the trust root of that name keeps what it fetched, "" being the name
+// of the public-good one; "" without Dir.
+func (c Cache) TUFDir(name string) string {
+	if c.Dir == "" {
+		return ""
+	}
+	return path.Join(c.Dir, "tuf", name)
 }

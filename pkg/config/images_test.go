@@ -18,7 +18,7 @@ const (
 	anyIdentityWarning = "sigstore.allowed_identities: not given: everybody with a certificate of the trust root may have signed"
 	copyWarning        = "image_status_source: kubelet: what runs is believed from a status that everybody with rights on pods/status can write: an unsigned image can pass for a signed one; set cri_socket, or pod_source = \"pods_api\""
 	explicitWarning    = "image_status_source: kubelet: what runs is believed from a status that everybody with rights on pods/status can write: an unsigned image can pass for a signed one"
-	noRekorWarning     = "not asked yet: a signature that comes without its log entry is refused"
+	publicRekor        = "https://rekor.sigstore.dev"
 	olderWarning       = "experimental.sigstore: the block of SPIRE 1.10, with that version's selectors: images on the skip list get sigstore-validation:passed although nothing was verified"
 	noRegistryWarning  = `registries: "configured", and there is no registry block: no registry may be asked, so that no signature is found`
 )
@@ -75,7 +75,7 @@ func TestSigstore(t *testing.T) {
 	want.Images.AnyRegistry = true
 	block := func(more func(*config.Sigstore), warnings ...string) func(*parsed) {
 		return func(c *parsed) {
-			c.Images.Sigstore = &config.Sigstore{Path: "sigstore"}
+			c.Images.Sigstore = &config.Sigstore{Path: "sigstore", RekorURL: publicRekor}
 			more(c.Images.Sigstore)
 			c.Warnings = warnings
 		}
@@ -141,18 +141,11 @@ func TestSigstore(t *testing.T) {
 			ignore_sct          = true
 			ignore_attestations = true
 		}`, block(func(s *config.Sigstore) {
-			s.AnyIdentity, s.IgnoreTlog, s.IgnoreSCT, s.IgnoreAttestations = true, true, true, true
+			s.AnyIdentity, s.IgnoreTlog, s.IgnoreSCT, s.IgnoreAttestations, s.RekorURL = true, true, true, true, ""
 		}, anyIdentityWarning,
 			"sigstore.ignore_tlog: signatures need no entry in a transparency log, so that one made in secret, or with a stolen key and a false time, counts too",
 			"sigstore.ignore_sct: certificates need no proof that they were published, so that one which the authority was tricked into goes unnoticed",
 		)},
-		{"Rekor, which is not asked", `sigstore { rekor_url = "https://rekor.example.org" }`,
-			block(anybody, anyIdentityWarning, "sigstore.rekor_url: "+noRekorWarning)},
-		{"Rekor, which would not be asked", `sigstore {
-			rekor_url   = "https://rekor.example.org"
-			ignore_tlog = true
-		}`, block(func(s *config.Sigstore) { s.AnyIdentity, s.IgnoreTlog = true, true }, anyIdentityWarning,
-			"sigstore.ignore_tlog: signatures need no entry in a transparency log, so that one made in secret, or with a stolen key and a false time, counts too")},
 		{"nothing that weakens", `sigstore {
 			ignore_tlog         = false
 			ignore_sct          = false
@@ -196,7 +189,7 @@ func TestSigstore(t *testing.T) {
 			sigstore { trust_root = "airgap" }
 			trust_root "airgap" { trusted_root_path = "/etc/podseal/root.json" }
 		`, func(c *parsed) {
-			block(func(s *config.Sigstore) { s.AnyIdentity, s.TrustRoot = true, "airgap" }, anyIdentityWarning)(c)
+			block(func(s *config.Sigstore) { s.AnyIdentity, s.TrustRoot, s.RekorURL = true, "airgap", "" }, anyIdentityWarning)(c)
 			c.Images.TrustRoots = []config.TrustRoot{{Name: "airgap", Key: "trust_root[airgap].trusted_root_path", TrustedRootPath: "/etc/podseal/root.json"}}
 		}},
 		{"only configured registries", `
@@ -217,9 +210,9 @@ func TestOlderSigstore(t *testing.T) {
 	want.Images.AnyRegistry = true
 	block := func(more func(*config.Sigstore), warnings ...string) func(*parsed) {
 		return func(c *parsed) {
-			c.Images.Sigstore = &config.Sigstore{Path: "experimental.sigstore", Older: true, IgnoreAttestations: true}
+			c.Images.Sigstore = &config.Sigstore{Path: "experimental.sigstore", Older: true, IgnoreAttestations: true, RekorURL: publicRekor}
 			more(c.Images.Sigstore)
-			c.Warnings = append(warnings, "experimental.sigstore.rekor_url: "+noRekorWarning, olderWarning)
+			c.Warnings = append(warnings, olderWarning)
 		}
 	}
 	const nobody = "experimental.sigstore.allowed_subjects_list: empty: nobody's signature is accepted"
@@ -259,7 +252,7 @@ func TestRegistriesAndLimits(t *testing.T) {
 	t.Parallel()
 	want := defaults()
 	want.Images.CRISocket, want.Images.StatusSource = "/run/cri.sock", config.StatusFromCRI
-	want.Images.Sigstore = &config.Sigstore{Path: "sigstore"}
+	want.Images.Sigstore = &config.Sigstore{Path: "sigstore", RekorURL: publicRekor}
 	want.Images.AnyRegistry = true
 	const nobody = "sigstore.allowed_identities: empty: nobody's signature is accepted"
 	want.Warnings = []string{nobody}

@@ -36,7 +36,7 @@ func TestImagePolicies(t *testing.T) {
 	}
 	authority := func(a config.Authority) config.ImagePolicy {
 		a.Name, a.Path = "ci", "image_policy[release].authority[ci]"
-		return config.ImagePolicy{Name: "release", Authorities: []config.Authority{a}}
+		return config.ImagePolicy{Name: "release", Mode: "fail", OnUnavailable: "fail", Authorities: []config.Authority{a}}
 	}
 	keyFile := config.Authority{Keys: &config.Keys{Path: "/ci.pub"}}
 	matched := func(m config.Match) config.ImagePolicy {
@@ -112,8 +112,8 @@ func TestImagePolicies(t *testing.T) {
 		{"static allow", authorityOf(`static = "allow"`), warned(identity+".static: allow: every image is accepted, whoever made it", policies(authority(config.Authority{Static: config.StaticAllow})))},
 
 		{"policies and authorities are sorted", "image_policy \"b\" {\nauthority \"y\" {\nstatic = \"deny\"\n}\nauthority \"x\" {\nstatic = \"deny\"\n}\n}\nimage_policy \"a.1-x\" {\nmode = \"fail\"\nauthority \"z\" {\nstatic = \"deny\"\n}\n}\n", policies(
-			config.ImagePolicy{Name: "a.1-x", Authorities: []config.Authority{{Name: "z", Path: "image_policy[a.1-x].authority[z]", Static: config.StaticDeny}}},
-			config.ImagePolicy{Name: "b", Authorities: []config.Authority{
+			config.ImagePolicy{Name: "a.1-x", Mode: "fail", OnUnavailable: "fail", Authorities: []config.Authority{{Name: "z", Path: "image_policy[a.1-x].authority[z]", Static: config.StaticDeny}}},
+			config.ImagePolicy{Name: "b", Mode: "fail", OnUnavailable: "fail", Authorities: []config.Authority{
 				{Name: "x", Path: "image_policy[b].authority[x]", Static: config.StaticDeny},
 				{Name: "y", Path: "image_policy[b].authority[y]", Static: config.StaticDeny},
 			}},
@@ -135,7 +135,7 @@ func TestImagePolicies(t *testing.T) {
 				policies(matched(config.Match{Images: []string{"registry.example.org/**"}})))},
 		{"beside the sigstore block", "sigstore {\nallowed_identities = {}\n}\n" + policyOf(key), func(c *parsed) {
 			policies(authority(keyFile))(c)
-			c.Images.Sigstore = &config.Sigstore{Path: "sigstore"}
+			c.Images.Sigstore = &config.Sigstore{Path: "sigstore", RekorURL: publicRekor}
 			c.Warnings = []string{"sigstore.allowed_identities: empty: nobody's signature is accepted"}
 		}},
 	})
@@ -156,7 +156,7 @@ func TestAPolicyInPartsIsOne(t *testing.T) {
 	t.Parallel()
 	const text = withRuntime + withRegistry + "image_policy \"release\" \"match\" {\nnamespaces = [\"pay\"]\n}\nimage_policy \"release\" \"authority\" \"ci\" {\nkey_path = \"/ci.pub\"\n}\n"
 	want := []config.ImagePolicy{{
-		Name: "release", Match: config.Match{Namespaces: []string{"pay"}},
+		Name: "release", Mode: "fail", OnUnavailable: "fail", Match: config.Match{Namespaces: []string{"pay"}},
 		Authorities: []config.Authority{{Name: "ci", Path: "image_policy[release].authority[ci]", Keys: &config.Keys{Path: "/ci.pub"}}},
 	}}
 	if diff := cmp.Diff(want, mustParse(t, text, nil).Images.Policies); diff != "" {

@@ -57,8 +57,8 @@ var problemCases = []problemCase{
 		[]string{"unknown configurations detected: broker"}},
 	{"unknown keys deep down", "experimental {\n a = 1\n api_server {\n b = 1\n cache {\n c = 1\n }\n }\n broker {\n access_policy = \"permissive\"\n d = 1\n brokers = [{\n id = \"spiffe://example.org/a\"\n e = 1\n }]\n }\n}",
 		[]string{"unknown configurations detected: experimental.a,experimental.api_server.b,experimental.api_server.cache.c,experimental.broker.brokers[0].e,experimental.broker.d"}},
-	{"keys of what is not built", "policies_dir = \"/etc\"\ncache {\nttl = \"1h\"\n}\nsignature_set \"pay\" {\nfrom_file = \"/etc/set\"\n}",
-		[]string{"unknown configurations detected: cache,policies_dir,signature_set"}},
+	{"keys of what is not built", "policies_dir = \"/etc\"\nsignature_set \"pay\" {\nfrom_file = \"/etc/set\"\n}",
+		[]string{"unknown configurations detected: policies_dir,signature_set"}},
 	{"keys that could be taken for others", "\"a,b\" = 1\n\"c d\" = 1\n\"e\\tf\" = 1",
 		[]string{`unknown configurations detected: "a,b","c d","e\tf"`}},
 	{"no access policy", brokerBlock("brokers = [\n{\nid = \"spiffe://example.org/a\"\n}\n]"),
@@ -217,7 +217,7 @@ var problemCases = []problemCase{
 
 func TestProblems(t *testing.T) {
 	t.Parallel()
-	for _, c := range slices.Concat(problemCases, imageProblemCases) {
+	for _, c := range slices.Concat(problemCases, imageProblemCases, cacheProblemCases, trustProblemCases) {
 		for spelling, text := range spellings(t, c.text) {
 			t.Run(c.name+", "+spelling, func(t *testing.T) {
 				t.Parallel()

@@ -247,6 +247,7 @@ var schema = []key{
 	registriesKey,
 	registryKey,
 	limitsKey,
+	cacheKey,
 	imagePolicyKey,
 }
 

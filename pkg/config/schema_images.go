@@ -28,9 +28,14 @@ var sigstoreKey = key{
 			errors:  []string{"sigstore.skipped_images: image ID...: ..."},
 		},
 		{
-			name: "rekor_url", kind: stringKind, byDefault: defaultRekorURL,
-			meaning: "Rekor server for signatures that come without their log entry. Not asked yet: signatures are judged with what they bring, and one without its log entry is refused unless `ignore_tlog` is set.",
-			errors:  []string{"sigstore.rekor_url: ... is not the URL of a server"},
+			name: "rekor_url", kind: stringKind, byDefault: "`" + defaultRekorURL + "`; none with `trust_root`",
+			meaning: "Rekor server (https or http) that is asked for the log entry of a signature that comes without it. What it answers counts where the keys of the trust root say so.",
+			errors:  []string{"sigstore.rekor_url: ... is not the URL of a server", "sigstore.rekor_url: no user and no password may be in it: they would not be used"},
+		},
+		{
+			name: "online_rekor", kind: boolKind, byDefault: "true", added: true,
+			meaning: "Whether `rekor_url` is asked. With `false`, and with `ignore_tlog`, signatures are judged with what they bring.",
+			errors:  []string{"sigstore.online_rekor: rekor_url is required with it where trust_root is given"},
 		},
 		{
 			name: "ignore_tlog", kind: boolKind, byDefault: "false",
@@ -54,7 +59,7 @@ var sigstoreKey = key{
 			},
 		},
 		{
-			name: "trust_root", kind: stringKind, byDefault: "the public-good instance's", added: true,
+			name: "trust_root", kind: stringKind, byDefault: "the public-good instance's, through TUF", added: true,
 			meaning: "Name of the `trust_root` block with the authorities and logs that count.",
 			errors:  []string{"sigstore.trust_root: there is no trust_root ..."},
 		},
@@ -67,8 +72,8 @@ var olderSigstoreKey = key{
 	keys: []key{
 		{
 			name: "rekor_url", kind: stringKind, byDefault: "none, it must be given",
-			meaning: "As `sigstore.rekor_url`; https only.",
-			errors:  []string{"missing Rekor URL", "failed to set Rekor URL: ..."},
+			meaning: "As `sigstore.rekor_url`; https only. It is always asked.",
+			errors:  []string{"missing Rekor URL", "failed to set Rekor URL: ...", "experimental.sigstore.rekor_url: no user and no password may be in it: they would not be used"},
 		},
 		{
 			name: "allowed_subjects_list", kind: listMapKind, byDefault: "nobody",
@@ -105,13 +110,48 @@ var statusSourceKey = key{
 
 var trustRootKey = key{
 	name: "trust_root", kind: namedKind, byDefault: "none", added: true,
-	meaning: "Authorities and logs to trust in place of Sigstore's public-good instance: `trust_root \"NAME\" { ... }`. Names are of lower-case letters, digits, `.` and `-`.",
+	meaning: "Authorities and logs to trust in place of Sigstore's public-good instance: `trust_root \"NAME\" { ... }`, with one of `trusted_root_path` and `tuf`. Names are of lower-case letters, digits, `.` and `-`.",
 	errors:  []string{"trust_root[...]: ... is not a name: " + nameForm},
-	keys: []key{{
-		name: "trusted_root_path", kind: stringKind, byDefault: "none, it must be given",
-		meaning: "File with a `trusted_root.json`, as `cosign trusted-root create` writes it. " + notRead,
-		errors:  []string{"trust_root[...].trusted_root_path: must be specified", "trust_root[...].trusted_root_path: ... is not an absolute, clean path"},
-	}},
+	keys: []key{
+		{
+			name: "trusted_root_path", kind: stringKind, byDefault: "none",
+			meaning: "File with a `trusted_root.json`, as `cosign trusted-root create` writes it, read again when it changes. " + notRead,
+			errors:  []string{"trust_root[...].trusted_root_path: must be specified, or tuf", "trust_root[...].trusted_root_path: ... is not an absolute, clean path"},
+		},
+		tufKey,
+	},
+}
+
+var tufKey = key{
+	name: "tuf", kind: blockKind, added: true,
+	meaning: "TUF repository with a target `trusted_root.json`. It is asked in the background; while it is away what was fetched last is used, until that expires.",
+	errors:  []string{"trust_root[...].tuf: cannot be used with trusted_root_path"},
+	keys: []key{
+		{
+			name: "mirror", kind: stringKind, byDefault: "none, it must be given",
+			meaning: "URL of the repository, https or http.",
+			errors: []string{
+				"trust_root[...].tuf.mirror: must be specified",
+				"trust_root[...].tuf.mirror: ... is not the URL of a server",
+				"trust_root[...].tuf.mirror: no user and no password may be in it: they would not be used",
+			},
+		},
+		{
+			name: "root_path", kind: stringKind, byDefault: "none, it must be given; of Sigstore's own repository the one that is built in",
+			meaning: "File with the `root.json` that trust in the repository begins with. " + notRead,
+			errors:  []string{"trust_root[...].tuf.root_path: must be specified: trust in a mirror begins with it", "trust_root[...].tuf.root_path: ... is not an absolute, clean path"},
+		},
+		{
+			name: "cache_dir", kind: stringKind, byDefault: "`tuf/NAME` in `cache.dir`, or none",
+			meaning: "Directory where what was fetched is kept over restarts. It is made, and must be the agent's user's alone. Without one the repository must answer after each start.",
+			errors:  []string{"trust_root[...].tuf.cache_dir: ... is not an absolute, clean path"},
+		},
+		{
+			name: "refresh", kind: durationKind, byDefault: "24h",
+			meaning: "How often the repository is asked, `1m` to `168h`: a new key or authority counts, and one that was withdrawn no longer does, after that time.",
+			errors:  []string{"trust_root[...].tuf.refresh: ... is not 1m to 168h", "trust_root[...].tuf.refresh: <what is wrong with it>"},
+		},
+	},
 }
 
 var registriesKey = key{
@@ -184,5 +224,37 @@ var limitsKey = key{
 		{name: "max_referrers", kind: intKind, byDefault: "64", meaning: "Bundles that refer to the image.", errors: []string{"limits.max_referrers: ... is not 1 to 64"}},
 		{name: "max_manifest", kind: sizeKind, byDefault: "4MiB", meaning: "Size of a manifest or an index.", errors: []string{"limits.max_manifest: ... is not a size of 1 to 4MiB"}},
 		{name: "max_bundle", kind: sizeKind, byDefault: "8MiB", meaning: "Size of a bundle or an attestation.", errors: []string{"limits.max_bundle: ... is not a size of 1 to 8MiB"}},
+	},
+}
+
+var cacheKey = key{
+	name: "cache", kind: blockKind, added: true,
+	meaning: "For how long what was found out about an image is used, and where evidence is kept. A change of policies, trust roots, keys or credentials ends it at once, and so does the end of anything's validity.",
+	keys: []key{
+		{
+			name: "ttl", kind: durationKind, byDefault: "1h",
+			meaning: "How old the list of an image's signatures may be, `1m` to `24h`: a signature that was removed from the registry counts for at most this time. Less asks the registry more often.",
+			errors:  []string{"cache.ttl: ... is not 1m to 24h", "cache.ttl: <what is wrong with it>"},
+		},
+		{
+			name: "stale_ttl", kind: durationKind, byDefault: "24h",
+			meaning: "For policies with `on_unavailable = \"stale\"`: how old evidence may be that is judged again while the registry does not answer, `ttl` to `168h`. Whoever keeps the registry away makes a removed signature count for this time.",
+			errors:  []string{"cache.stale_ttl: ... is not ... to 168h", "cache.stale_ttl: <what is wrong with it>"},
+		},
+		{
+			name: "negative_ttl", kind: durationKind, byDefault: "30s",
+			meaning: "After which time an image that was refused is looked at again, `1s` to `ttl`: so long a new signature may take to count.",
+			errors:  []string{"cache.negative_ttl: ... is not 1s to ...", "cache.negative_ttl: <what is wrong with it>"},
+		},
+		{
+			name: "max_entries", kind: intKind, byDefault: "2048",
+			meaning: "How many verdicts are remembered, 16 to 65536. Those about containers that run on the node are not dropped for others.",
+			errors:  []string{"cache.max_entries: ... is not 16 to 65536"},
+		},
+		{
+			name: "dir", kind: stringKind, byDefault: "none: in memory",
+			meaning: "Directory where evidence is kept over restarts, and below it what was fetched of trust roots. It is made, and must be the agent's user's alone: what is read there is judged again. Without one an agent that starts has to ask the registry and the TUF repository about everything.",
+			errors:  []string{"cache.dir: ... is not an absolute, clean path"},
+		},
 	},
 }

@@ -28,8 +28,24 @@ var imagePolicyKey = key{
 		},
 		{
 			name: "mode", kind: stringKind, byDefault: "fail",
-			meaning: "What follows where the policy does not hold. `fail`: the workload gets no selectors. There is no other so far.",
-			errors:  []string{"image_policy[...].mode: unsupported value ...; must be one of [fail]"},
+			meaning: "What follows where the policy does not hold. `fail`: the workload gets no selectors at all. `withhold`: only this policy's selectors are missing, and the workload gets all others. `audit`: the same, and the log calls it an audit: for a policy that is tried before it is switched on. Where the policy holds its selectors are given in every mode.",
+			errors:  []string{"image_policy[...].mode: unsupported value ...; must be one of [fail, withhold, audit]"},
+		},
+		{
+			name: "on_unavailable", kind: stringKind, byDefault: "fail",
+			meaning: "What follows where it is not known whether the policy holds, because a registry with a `registry` block, or the log at `rekor_url`, did not answer. `fail`: what `mode` says. `withhold`: only this policy's selectors are missing. `stale`: evidence that was stored at most `cache.stale_ttl` ago is judged again, now; where there is none, or it is not accepted, what `mode` says. " +
+				"Only for what did not answer: a bound that is hit, an answer that makes no sense, a registry without a block, a trust root that is missing and a container runtime that is away are always what `mode` says.",
+			errors: []string{"image_policy[...].on_unavailable: unsupported value ...; must be one of [fail, withhold, stale]"},
+		},
+		{
+			name: "online_rekor", kind: boolKind, byDefault: "false",
+			meaning: "Whether `rekor_url` is asked for the log entry of a signature that comes without it. Without, such a signature is refused where an entry is needed.",
+			errors:  []string{"image_policy[...].online_rekor: rekor_url is required with it, here or in sigstore"},
+		},
+		{
+			name: "rekor_url", kind: stringKind, byDefault: "the one that `sigstore` is given",
+			meaning: "Rekor server (https or http), asked with `online_rekor = true` only. What it answers counts where the keys of the authority's trust root say so.",
+			errors:  []string{"image_policy[...].rekor_url: ... is not the URL of a server", "image_policy[...].rekor_url: no user and no password may be in it: they would not be used"},
 		},
 		authorityKey,
 	},
@@ -125,7 +141,7 @@ var authorityKey = key{
 			errors:  []string{"image_policy[...].authority[...].static: unsupported value ...; must be one of [allow, deny]"},
 		},
 		{
-			name: "trust_root", kind: stringKind, byDefault: "the public-good instance's",
+			name: "trust_root", kind: stringKind, byDefault: "the public-good instance's, through TUF",
 			meaning: "Name of the `trust_root` block with the authorities and logs that count.",
 			errors:  []string{"image_policy[...].authority[...].trust_root: there is no trust_root ..."},
 		},
