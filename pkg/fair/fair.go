@@ -226,16 +226,10 @@ func (q *Queue) forget(t *tenant, now time.Time) {
 // tenant who wait already go first.
 func (q *Queue) atLeast(w *waiter, now time.Time) (Bound, time.Time) {
 	n := len(w.tenant.waiting[foreground]) + 1
-	rest, tenantRest := 0, 0
 	if w.row == background {
 		n += len(w.tenant.waiting[background])
-		rest, tenantRest = q.limits.Burst/2, q.limits.TenantBurst/2
 	}
-	own, all := w.tenant.bucket.has(n+tenantRest, now), q.bucket.has(n+rest, now)
-	if own.After(all) {
-		return TenantRate, own
-	}
-	return Rate, all
+	return q.has(w.tenant, w.row, n, now)
 }
 
 // serve lets in who can come in, and sees to it that it is called again when
@@ -278,23 +272,31 @@ func (q *Queue) next(now time.Time) (place, row int, at time.Time) {
 // decides; false when something else does.
 func (q *Queue) may(t *tenant, row int, now time.Time) (time.Time, bool) {
 	l := q.limits
-	slots, tenantSlots := l.Slots, l.TenantSlots
-	rest, tenantRest := 0, 0
 	if row == background {
 		if len(t.waiting[foreground]) > 0 {
 			return time.Time{}, false
 		}
-		slots, tenantSlots = (slots+1)/2, (tenantSlots+1)/2
-		rest, tenantRest = l.Burst/2, l.TenantBurst/2
+		l.Slots, l.TenantSlots = (l.Slots+1)/2, (l.TenantSlots+1)/2
 	}
-	if len(t.waiting[row]) == 0 || l.Slots > 0 && q.held >= slots || l.TenantSlots > 0 && t.held >= tenantSlots {
+	if len(t.waiting[row]) == 0 || l.Slots > 0 && q.held >= l.Slots || l.TenantSlots > 0 && t.held >= l.TenantSlots {
 		return time.Time{}, false
 	}
-	own, all := t.bucket.has(1+tenantRest, now), q.bucket.has(1+rest, now)
-	if own.After(all) {
-		return own, true
+	_, at := q.has(t, row, 1, now)
+	return at, true
+}
+
+// has is from when on a tenant may take n, if nobody else takes any, and which bucket
+// says so.
+func (q *Queue) has(t *tenant, row, n int, now time.Time) (Bound, time.Time) {
+	spare, tenantSpare := 0, 0
+	if row == background {
+		spare, tenantSpare = q.limits.Burst/2, q.limits.TenantBurst/2
 	}
-	return all, true
+	own, all := t.bucket.has(n+tenantSpare, now), q.bucket.has(n+spare, now)
+	if own.After(all) {
+		return TenantRate, own
+	}
+	return Rate, all
 }
 
 // letIn lets in the first of a row of the tenant whose turn is the i-th, and puts
@@ -353,15 +355,14 @@ func (q *Queue) giveUp(w *waiter) (Bound, bool) {
 // missing is what somebody waits for.
 func (q *Queue) missing(w *waiter, now time.Time) Bound {
 	l := q.limits
-	switch {
-	case l.TenantSlots > 0 && w.tenant.held >= l.TenantSlots:
+	if l.TenantSlots > 0 && w.tenant.held >= l.TenantSlots {
 		return TenantSlots
-	case w.tenant.bucket.has(1, now).After(now):
-		return TenantRate
-	case l.Slots > 0 && q.held >= l.Slots:
+	}
+	if l.Slots > 0 && q.held >= l.Slots {
 		return Slots
-	case q.bucket.has(1, now).After(now):
-		return Rate
+	}
+	if bound, at := q.has(w.tenant, w.row, 1, now); at.After(now) {
+		return bound
 	}
 	return Others
 }
