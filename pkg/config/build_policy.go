@@ -15,7 +15,7 @@ func (b *builder) imagePolicy(s *section) {
 		Name:          s.name,
 		Match:         b.match(s.block("match")),
 		Mode:          b.oneOf(s, "mode", string(policy.Fail), withhold, audit),
-		OnUnavailable: b.oneOf(s, "on_unavailable", string(policy.FailUnavailable), string(policy.WithholdUnavailable), stale),
+		OnUnavailable: b.oneOf(s, "on_unavailable", string(policy.FailUnavailable), withhold, stale),
 		RekorURL:      b.policyRekorURL(s),
 	}
 	b.modes(s, p)
@@ -32,7 +32,7 @@ func (b *builder) imagePolicy(s *section) {
 	b.config.Images.Policies = append(b.config.Images.Policies, p)
 }
 
-// Values of mode, and one of on_unavailable.
+// Values of mode and on_unavailable.
 const (
 	withhold, audit = string(policy.Withhold), string(policy.Audit)
 	stale           = string(policy.Stale)
@@ -49,14 +49,21 @@ func (b *builder) oneOf(s *section, key string, all ...string) string {
 
 // modes warns of what mode and on_unavailable come to together.
 func (b *builder) modes(s *section, p ImagePolicy) {
-	if p.Mode != withhold && p.Mode != audit {
-		return
-	}
-	b.warnAt(s, "mode", "%s: a workload whose image does not pass gets its other selectors all the same, such as ns and sa: only registration entries with a selector of this policy keep it out", p.Mode)
-	if s.text("on_unavailable") != "" && p.OnUnavailable != stale {
-		b.warnAt(s, "on_unavailable", "%s: without effect: mode = %q says what follows", p.OnUnavailable, p.Mode)
+	const key = "on_unavailable"
+	switch p.Mode {
+	case string(policy.Fail):
+		if p.OnUnavailable == withhold && !b.partial {
+			b.warnAt(s, key, "%s: while a registry does not answer, a workload gets its other selectors whatever it runs, such as ns and sa: %s", withhold, onlyEntries)
+		}
+	case withhold, audit:
+		b.warnAt(s, "mode", "%s: a workload whose image does not pass gets its other selectors all the same, such as ns and sa: %s", p.Mode, onlyEntries)
+		if s.text(key) != "" && p.OnUnavailable != stale {
+			b.warnAt(s, key, "%s: without effect: mode = %q says what follows", p.OnUnavailable, p.Mode)
+		}
 	}
 }
+
+const onlyEntries = "only registration entries with a selector of this policy keep it out"
 
 // onUnavailable warns of what it does not do.
 func (b *builder) onUnavailable() {

@@ -39,7 +39,7 @@ func (b *builder) tuf(s *section, name string) *TUF {
 	}
 	t := &TUF{
 		Key:      s.path,
-		Mirror:   b.server(s, "mirror", "what is fetched is signed, and checked, but whoever is on the way can keep a change from arriving until what is there expires"),
+		Mirror:   b.server(s, "mirror", "what is fetched is signed, and checked, but whoever is on the way can keep a change from arriving"),
 		RootPath: b.file(s, "root_path"),
 		CacheDir: b.file(s, "cache_dir"),
 		Refresh:  b.within(s, "refresh", defaultRefresh, minRefresh, maxRefresh),
@@ -156,7 +156,7 @@ func (b *builder) policyRekorURL(s *section) string {
 	rekor := b.server(s, "rekor_url", rekorOverHTTP)
 	switch {
 	case !s.given(key):
-		if rekor != "" {
+		if rekor != "" && !b.partial {
 			b.warnAt(s, "rekor_url", "not asked: online_rekor is not true")
 		}
 		return ""

@@ -112,6 +112,7 @@ func TestModes(t *testing.T) {
 		anybody   = "registries: any: whoever creates a pod decides which registries are asked"
 		authority = "authority \"ci\" {\nstatic = \"deny\"\n}\n"
 	)
+	const away = release + "on_unavailable: withhold: while a registry does not answer, a workload gets its other selectors whatever it runs, such as ns and sa: only registration entries with a selector of this policy keep it out"
 	policy := func(mode, onUnavailable string, warnings ...string) func(*parsed) {
 		return func(c *parsed) {
 			c.Images.Policies = []config.ImagePolicy{{
@@ -132,7 +133,7 @@ func TestModes(t *testing.T) {
 		{"by default", of(""), policy("fail", "fail")},
 		{"empty", of("mode = \"\"\non_unavailable = \"\""), policy("fail", "fail")},
 		{"in words", of("mode = \"fail\"\non_unavailable = \"fail\""), policy("fail", "fail")},
-		{"withhold while it is not known", of(`on_unavailable = "withhold"`), policy("fail", "withhold")},
+		{"withhold while it is not known", of(`on_unavailable = "withhold"`), policy("fail", "withhold", away)},
 		{"stale evidence", of(`on_unavailable = "stale"`), policy("fail", "stale")},
 		{"stale evidence for a while", of(`on_unavailable = "stale"`) + cacheOf(`stale_ttl = "2h"`), func(c *parsed) {
 			policy("fail", "stale")(c)
@@ -147,7 +148,7 @@ func TestModes(t *testing.T) {
 		{"audit of stale evidence", of("mode = \"audit\"\non_unavailable = \"stale\""), policy("audit", "stale", release+"mode: audit"+others)},
 
 		{"withhold, with any registry", of(`on_unavailable = "withhold"`) + "registries = \"any\"\n",
-			anyRegistry(policy("fail", "withhold", anybody, release+"on_unavailable: withhold"+onlyBlock))},
+			anyRegistry(policy("fail", "withhold", away, anybody, release+"on_unavailable: withhold"+onlyBlock))},
 		{"stale, with any registry", of(`on_unavailable = "stale"`) + "registries = \"any\"\n",
 			anyRegistry(policy("fail", "stale", anybody, release+"on_unavailable: stale"+onlyBlock))},
 		{"fail, with any registry", of(`on_unavailable = "fail"`) + "registries = \"any\"\n",

@@ -54,6 +54,7 @@ func TestTheExamplesOfConf(t *testing.T) {
 		},
 		"sigstore.conf":     ofSigstoreConf,
 		"image-policy.conf": ofImagePolicyConf,
+		"air-gapped.conf":   ofAirGappedConf,
 	}
 	files, err := filepath.Glob("../../conf/*.conf")
 	if err != nil {
@@ -128,9 +129,11 @@ func ofImagePolicyConf(c *parsed) {
 		CAPath: "/etc/podseal/registry-ca.pem", DockerConfigPath: "/etc/podseal/docker-config.json",
 	}}
 	c.Images.Limits.Budget, c.Images.Limits.MaxSignatures = 5*time.Second, 16
+	c.Images.Cache.TTL, c.Images.Cache.NegativeTTL = 30*time.Minute, 10*time.Second
+	c.Warnings = []string{"image_policy[base].mode: audit: a workload whose image does not pass gets its other selectors all the same, such as ns and sa: only registration entries with a selector of this policy keep it out"}
 	c.Images.Policies = []config.ImagePolicy{
 		{
-			Name: "base", Mode: "fail", OnUnavailable: "fail",
+			Name: "base", Mode: "audit", OnUnavailable: "fail",
 			Match: config.Match{
 				Namespaces: []string{"kube-system"}, ServiceAccounts: []string{"kube-system/*"}, Images: []string{"registry.example.org/base/**"},
 			},
@@ -161,4 +164,26 @@ func ofImagePolicyConf(c *parsed) {
 			},
 		},
 	}
+}
+
+func ofAirGappedConf(c *parsed) {
+	c.PodSource, c.Images.StatusSource, c.Kubelet = config.FromPodsAPI, config.StatusFromPodsAPI, config.Kubelet{}
+	c.Images.TrustRoots = []config.TrustRoot{{Name: "internal", TUF: &config.TUF{
+		Key: "trust_root[internal].tuf", Mirror: "https://tuf.example.org", RootPath: "/etc/podseal/root.json",
+		CacheDir: "/var/lib/podseal/cache/tuf/internal", Refresh: 6 * time.Hour,
+	}}}
+	c.Images.Registries = []config.Registry{{Host: "registry.example.org", Path: "registry[registry.example.org]", CAPath: "/etc/podseal/registry-ca.pem"}}
+	c.Images.Cache.Dir, c.Images.Cache.StaleTTL = "/var/lib/podseal/cache", 72*time.Hour
+	c.Images.Policies = []config.ImagePolicy{{
+		Name: "release", Mode: "fail", OnUnavailable: "stale", RekorURL: "https://rekor.example.org",
+		Match: config.Match{Namespaces: []string{"pay-*", "shop"}},
+		Authorities: []config.Authority{{
+			Name: "workflow", Path: "image_policy[release].authority[workflow]",
+			Keyless: &config.Keyless{Identity: config.Identity{
+				Issuer:  exactly("https://gitlab.example.org"),
+				Subject: exactly("https://gitlab.example.org/platform/release//.gitlab-ci.yml@refs/heads/main"),
+			}},
+			TrustRoot: "internal",
+		}},
+	}}
 }

@@ -64,6 +64,8 @@ func TestNoWarningOfWhatCantBeRead(t *testing.T) {
 		withRuntime + "sigstore {\nallowed_identities = [\"a\"]\n}",
 		withRuntime + "experimental {\nsigstore {\nrekor_url = true\nallowed_subjects_list = 1\n}\n}",
 		"cri_socket = true\nsigstore {\nallowed_identities = {\n\"https://a\" = [\"b\"]\n}\n}",
+		withRuntime + withRegistry + policyOf("mode = true\non_unavailable = \"withhold\"\nonline_rekor = 1\nrekor_url = \"https://r.example.org\"\nauthority \"ci\" {\nstatic = \"deny\"\n}"),
+		withRuntime + withRegistry + cacheOf(`stale_ttl = "1h"`) + policyOf("on_unavailable = 1.5\nauthority \"ci\" {\nstatic = \"deny\"\n}"),
 		withRuntime + "registries = \"configured\"\nregistry = \"x\"\nsigstore {\nallowed_identities = {\n\"https://a\" = [\"b\"]\n}\n}",
 	} {
 		for _, w := range config.Parse(text, environment(nil)).Warnings {

@@ -124,7 +124,7 @@ var trustRootKey = key{
 
 var tufKey = key{
 	name: "tuf", kind: blockKind, added: true,
-	meaning: "TUF repository with a target `trusted_root.json`. It is asked in the background; while it is away what was fetched last is used, until that expires.",
+	meaning: "TUF repository with a target `trusted_root.json`. It is asked in the background: while it is away, or has nothing that can be used, what was fetched last stays in use, and the log says so.",
 	errors:  []string{"trust_root[...].tuf: cannot be used with trusted_root_path"},
 	keys: []key{
 		{
@@ -138,7 +138,7 @@ var tufKey = key{
 		},
 		{
 			name: "root_path", kind: stringKind, byDefault: "none, it must be given; of Sigstore's own repository the one that is built in",
-			meaning: "File with the `root.json` that trust in the repository begins with. " + notRead,
+			meaning: "File with the `root.json` that trust in the repository begins with, read again when it changes. " + notRead,
 			errors:  []string{"trust_root[...].tuf.root_path: must be specified: trust in a mirror begins with it", "trust_root[...].tuf.root_path: ... is not an absolute, clean path"},
 		},
 		{

@@ -82,7 +82,7 @@ func TestTrustRootsFromRepositories(t *testing.T) {
 			c.Warnings = append(warnings, nobody)
 		}
 	}
-	const overHTTP = "trust_root[a].tuf.mirror: plain HTTP: what is fetched is signed, and checked, but whoever is on the way can keep a change from arriving until what is there expires"
+	const overHTTP = "trust_root[a].tuf.mirror: plain HTTP: what is fetched is signed, and checked, but whoever is on the way can keep a change from arriving"
 	checkImages(t, withRuntime+"sigstore {\nallowed_identities = {}\ntrust_root = \"a\"\n}\n", want, []imageCase{
 		{"what is needed", tufOf("mirror = \"https://tuf.example.org/repo\"\nroot_path = \"/etc/podseal/root.json\""),
 			root(config.TUF{Mirror: "https://tuf.example.org/repo", RootPath: "/etc/podseal/root.json", Refresh: 24 * time.Hour})},
