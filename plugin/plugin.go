@@ -65,8 +65,10 @@ func (p *Plugin) Close() error {
 }
 
 // Configure takes up a configuration. Its error is the first problem of it; the
-// previous configuration then stays.
-func (p *Plugin) Configure(_ context.Context, req *configv1.ConfigureRequest) (*configv1.ConfigureResponse, error) {
+// previous configuration then stays. Somebody else who is away is no problem of the
+// configuration: trust roots that are new are waited for, not for long, and not
+// insisted on.
+func (p *Plugin) Configure(ctx context.Context, req *configv1.ConfigureRequest) (*configv1.ConfigureResponse, error) {
 	err := p.rpc("Configure", func() error {
 		result, answers := parse(req)
 		if len(answers) > 0 {
@@ -79,6 +81,10 @@ func (p *Plugin) Configure(_ context.Context, req *configv1.ConfigureRequest) (*
 		if err != nil {
 			return status.Error(codes.InvalidArgument, err.Error())
 		}
+		// Until it is over calls are answered by the previous configuration.
+		settling, cancel := context.WithTimeout(ctx, setup.SettleTime)
+		defer cancel()
+		doubts := parts.SettleRoots(settling)
 		p.parts.Store(parts)
 		if previous != nil {
 			previous.CloseUnlessIn(parts)
@@ -86,7 +92,7 @@ func (p *Plugin) Configure(_ context.Context, req *configv1.ConfigureRequest) (*
 		for _, warning := range result.Warnings {
 			p.log.Warn(warning.Message)
 		}
-		for _, warning := range parts.Warnings {
+		for _, warning := range doubts {
 			p.log.Warn(warning)
 		}
 		return nil

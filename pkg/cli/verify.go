@@ -100,19 +100,19 @@ func (c *command) verify(ctx context.Context, f verifyFlags, args []string) erro
 			images.Policies[i].Match = config.Match{}
 		}
 	}
-	verifier, warnings, done, err := setup.NewProcess(slog.New(slog.DiscardHandler)).Verifier(&config.Config{Images: images})
+	verifier, err := setup.NewProcess(slog.New(slog.DiscardHandler)).Verification(&config.Config{Images: images})
 	if err != nil {
 		return err
 	}
-	defer done()
-	for _, w := range warnings {
-		c.note("%s", w)
+	defer verifier.Close()
+	if err := c.settle(ctx, verifier); err != nil {
+		return err
 	}
 	v := &verification{header: kind("Verification"), Images: []verifiedImage{}}
 	for i := range subject.Containers {
 		container := &subject.Containers[i]
 		progress := terminal.StartProgress(c.Stderr, "looking for signatures of "+container.ImageID)
-		judged, err := judgeImage(ctx, verifier, cfg.selectorType(), subject, container, f.explain)
+		judged, err := judgeImage(ctx, verifier.Verifier, cfg.selectorType(), subject, container, f.explain)
 		progress.Stop()
 		if err != nil {
 			return err
@@ -129,6 +129,20 @@ func (c *command) verify(ctx context.Context, f verifyFlags, args []string) erro
 		return err
 	}
 	return v.conclude()
+}
+
+// settle waits for the trust roots, and says what is doubtful about them.
+func (c *command) settle(ctx context.Context, verifier *setup.Verification) error {
+	progress := terminal.StartProgress(c.Stderr, "looking for newer trust roots")
+	defer progress.Stop()
+	settling, cancel := context.WithTimeout(ctx, setup.SettleTime)
+	defer cancel()
+	warnings := verifier.SettleRoots(settling)
+	progress.Stop()
+	for _, w := range warnings {
+		c.note("%s", w)
+	}
+	return ctx.Err()
 }
 
 // conclude is the exit code.

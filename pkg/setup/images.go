@@ -19,8 +19,7 @@ type images struct {
 	verifier *verify.Verifier
 	registry *registry.Client
 	runtime  *cri.Client
-	// warnings are about what was found in files.
-	warnings []string
+	roots    trustRoots
 }
 
 // images makes the part that verifies images. Keys and trust roots are read anew,
@@ -29,50 +28,33 @@ func (p *Process) images(cfg *config.Config, locator *container.Locator, s sourc
 	if !cfg.Images.Wanted() {
 		return images{}, nil
 	}
-	rules, warnings, err := rulesOf(&cfg.Images)
+	defer func() {
+		if err != nil {
+			i.closeUnlessIn(partsImages(previous))
+			i = images{}
+		}
+	}()
+	t := &trust{Process: p, images: &cfg.Images, previous: partsImages(previous).roots}
+	rules, err := t.rules()
+	i.roots = t.roots
 	if err != nil {
-		return images{}, err
+		return i, err
 	}
-	i.warnings = warnings
 	if i.registry, err = p.registry(&cfg.Images, previous); err != nil {
-		return images{}, err
+		return i, err
 	}
 	var statuses verify.Statuses = verify.RecordStatuses{}
 	switch cfg.Images.StatusSource {
 	case config.StatusFromCRI:
 		if i.runtime, err = p.runtime(cfg, locator, previous); err != nil {
-			i.closeUnlessIn(partsImages(previous))
-			return images{}, fmt.Errorf("cri_socket: %w", err)
+			return i, fmt.Errorf("cri_socket: %w", err)
 		}
 		statuses = verify.RuntimeStatuses{Runtime: i.runtime}
 	case config.StatusFromPodsAPI:
 		statuses = verify.PodsAPIStatuses{Pods: s.api}
 	}
 	i.verifier, err = verify.New(rules, i.registry, statuses)
-	if err != nil {
-		i.closeUnlessIn(partsImages(previous))
-		return images{}, err
-	}
-	return i, nil
-}
-
-// Verifier makes a part that verifies what it is given, whatever runs on this node:
-// for a person who asks about an image. The warnings are those of Build. close must
-// be called.
-func (p *Process) Verifier(cfg *config.Config) (v *verify.Verifier, warnings []string, closeAll func(), err error) {
-	rules, warnings, err := rulesOf(&cfg.Images)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	client, err := p.registry(&cfg.Images, nil)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if v, err = verify.New(rules, client, verify.RecordStatuses{}); err != nil {
-		client.Close()
-		return nil, nil, nil, err
-	}
-	return v, warnings, client.Close, nil
+	return i, err
 }
 
 func partsImages(p *Parts) images {
@@ -90,6 +72,7 @@ func (i images) closeUnlessIn(kept images) {
 	if i.runtime != nil && i.runtime != kept.runtime {
 		i.runtime.Close()
 	}
+	i.roots.closeUnlessIn(kept.roots)
 }
 
 // registry makes the part that asks registries. It reads its files again by itself
@@ -140,22 +123,22 @@ func (p *Process) runtime(cfg *config.Config, locator *container.Locator, previo
 	return cri.New(cri.Config{Socket: cfg.Images.CRISocket}, inPod(locator))
 }
 
-// rulesOf makes the rules of the configuration: its policies with those who judge
-// for them, whose keys and trust roots are read here.
-func rulesOf(cfg *config.Images) (verify.Config, []string, error) {
-	t := &trust{files: cfg.TrustRoots, roots: map[string]*sigstore.Root{}}
+// rules makes the rules of the configuration: its policies with those who judge for
+// them, whose keys and trust roots are read here.
+func (t *trust) rules() (verify.Config, error) {
+	cfg := t.images
 	rules := verify.Config{Judges: map[verify.AuthorityName]verify.Judge{}, Budget: cfg.Limits.Budget, Platform: image.NodePlatform()}
 	// All are read, so that a mistake in one that nothing uses yet is not found at
 	// night.
 	for _, r := range cfg.TrustRoots {
 		if _, err := t.root(r.Name); err != nil {
-			return verify.Config{}, nil, err
+			return verify.Config{}, err
 		}
 	}
 	if cfg.Sigstore != nil {
 		block, err := t.block(cfg.Sigstore)
 		if err != nil {
-			return verify.Config{}, nil, err
+			return verify.Config{}, err
 		}
 		rules.Block = block
 	}
@@ -163,7 +146,7 @@ func rulesOf(cfg *config.Images) (verify.Config, []string, error) {
 	for _, p := range cfg.Policies {
 		match, err := policy.NewMatch(p.Match.Namespaces, p.Match.ServiceAccounts, p.Match.Images)
 		if err != nil {
-			return verify.Config{}, nil, fmt.Errorf("image_policy[%s].match.%w", p.Name, err)
+			return verify.Config{}, fmt.Errorf("image_policy[%s].match.%w", p.Name, err)
 		}
 		made := &policy.Policy{Name: p.Name, Match: match, Mode: policy.Fail}
 		for _, a := range p.Authorities {
@@ -173,7 +156,7 @@ func rulesOf(cfg *config.Images) (verify.Config, []string, error) {
 			}
 			judge, err := t.judge(a)
 			if err != nil {
-				return verify.Config{}, nil, err
+				return verify.Config{}, err
 			}
 			rules.Judges[verify.AuthorityName{Policy: p.Name, Authority: a.Name}] = judge
 		}
@@ -181,7 +164,7 @@ func rulesOf(cfg *config.Images) (verify.Config, []string, error) {
 	}
 	var err error
 	rules.Policies, err = policy.NewSet(policies...)
-	return rules, t.warnings, err
+	return rules, err
 }
 
 // block makes the rules of SPIRE's block.
@@ -205,7 +188,7 @@ func (t *trust) block(s *config.Sigstore) (*verify.Block, error) {
 		return nil, err
 	}
 	block := &verify.Block{
-		Judge:              verify.Judge{Authority: authority, Root: fixed{root}},
+		Judge:              verify.Judge{Authority: authority, Root: root},
 		Skipped:            make(map[image.ID]bool, len(s.Skipped)),
 		IgnoreAttestations: s.IgnoreAttestations,
 		Older:              s.Older,

@@ -3,7 +3,9 @@
 package setup
 
 import (
+	"context"
 	"log/slog"
+	"net/http"
 
 	"github.com/podseal/podseal/pkg/attest"
 	"github.com/podseal/podseal/pkg/config"
@@ -23,6 +25,8 @@ type Process struct {
 	limiter   *podsapi.Limiter
 	admission container.Admission
 	log       *slog.Logger
+	// mirrors is the way to TUF repositories, nil for the network. Tests set it.
+	mirrors http.RoundTripper
 }
 
 // NewProcess returns a Process that logs to log.
@@ -35,9 +39,6 @@ func NewProcess(log *slog.Logger) *Process {
 type Parts struct {
 	Config   *config.Config
 	Attestor *attest.Attestor
-	// Warnings are about what was found in files, in sentences. Those about the text
-	// of the configuration come with that.
-	Warnings []string
 
 	sources
 	images images
@@ -72,7 +73,7 @@ func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
 		parts.CloseUnlessIn(previous)
 		return nil, err
 	}
-	parts.Attestor.Images, parts.Warnings = parts.images.verifier, parts.images.warnings
+	parts.Attestor.Images = parts.images.verifier
 	return parts, nil
 }
 
@@ -99,6 +100,13 @@ func (p *Process) PodsAPI(cfg *config.Config, locator *container.Locator) (*pods
 		TTL:      cfg.PodsAPI.TTL,
 		Interval: cfg.PodsAPI.Interval,
 	}, p.limiter, inPod(locator), p.log)
+}
+
+// SettleRoots waits for trust roots that no earlier configuration had until each is
+// there or ctx ends, and says in sentences what is doubtful about any of them then. The
+// parts work all the same.
+func (p *Parts) SettleRoots(ctx context.Context) (warnings []string) {
+	return p.images.roots.settle(ctx)
 }
 
 // CloseUnlessIn closes what next does not use; a nil next uses nothing. Calls

@@ -7,65 +7,28 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/sigstore"
-	"github.com/podseal/podseal/pkg/trustroot"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
-// The bounds of the files that keys and trust roots are in. They are the
-// operator's, who may have given the path of something else.
+// The bounds of the files that keys are in. They are the operator's, who may have
+// given the path of something else.
 const (
-	maxTrustRoot = 1 << 20
-	maxKeyFile   = 256 << 10
-	maxKeyFiles  = 64
+	maxKeyFile  = 256 << 10
+	maxKeyFiles = 64
 )
 
-// trust reads what signatures are judged by.
+// trust makes those who judge signatures, and what they judge by.
 type trust struct {
-	files []config.TrustRoot
-	// roots are those that were read, by name; the public-good one has none.
-	roots    map[string]*sigstore.Root
-	warnings []string
+	*Process
+	images *config.Images
+	// caches is what may be done with the caches of trust roots.
+	caches caches
+	// previous are the roots of the configuration before, roots those of this one.
+	previous, roots trustRoots
 }
-
-// root returns the trust root of that name.
-func (t *trust) root(name string) (*sigstore.Root, error) {
-	if r, ok := t.roots[name]; ok {
-		return r, nil
-	}
-	if name == "" {
-		r := sigstore.PublicGood()
-		t.roots[name] = r
-		t.warnings = append(t.warnings, fmt.Sprintf("signatures of the public-good Sigstore instance are judged by a trust root of %s that is built in: set trust_root for keys and logs that came later",
-			sigstore.PublicGoodDate.Format(time.DateOnly)))
-		return r, nil
-	}
-	for _, f := range t.files {
-		if f.Name != name {
-			continue
-		}
-		text, err := readFile(f.TrustedRootPath, maxTrustRoot)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Key, err)
-		}
-		r, err := sigstore.ParseRoot(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %q: %w", f.Key, f.TrustedRootPath, err)
-		}
-		t.roots[name] = r
-		return r, nil
-	}
-	return nil, fmt.Errorf("trust_root[%s]: there is none of that name", name)
-}
-
-// fixed is a root that does not change.
-type fixed struct{ root *sigstore.Root }
-
-// Current implements verify.Root.
-func (f fixed) Current() (*sigstore.Root, trustroot.Status) { return f.root, trustroot.Status{} }
 
 // judge makes the authority, which is not static, with its trust root.
 func (t *trust) judge(a config.Authority) (j verify.Judge, err error) {
@@ -84,15 +47,15 @@ func (t *trust) judge(a config.Authority) (j verify.Judge, err error) {
 	}
 	// A time stamp or a log entry tells when a key signed, where there is a root
 	// that knows them.
-	var root *sigstore.Root
 	if j.Authority.NeedsRoot() || a.TrustRoot != "" {
-		if root, err = t.root(a.TrustRoot); err != nil {
+		root, err := t.root(a.TrustRoot)
+		if err != nil {
 			return verify.Judge{}, fmt.Errorf("%s.trust_root: %w", a.Path, err)
 		}
-		j.Root = fixed{root}
-	}
-	if a.Keyless != nil && root.IsEmpty() {
-		t.warnings = append(t.warnings, fmt.Sprintf("%s.trust_root: no certificate authority is in it, so nobody can be accepted", a.Path))
+		if a.Keyless != nil {
+			root.keyless = append(root.keyless, a.Path)
+		}
+		j.Root = root
 	}
 	return j, nil
 }

@@ -1,10 +1,6 @@
 package trustroot
 
-import (
-	"log/slog"
-	"net/http"
-	"time"
-)
+import "time"
 
 // The times and bounds that tests wait for.
 const (
@@ -16,11 +12,6 @@ const (
 	FileTimeout    = fileTimeout
 	MaxTimestamp   = maxTimestamp
 )
-
-// NewThrough is New with another way to the mirror than the network.
-func NewThrough(cfg Config, log *slog.Logger, transport http.RoundTripper) (*Source, error) {
-	return newSource(cfg, log, transport, func() {})
-}
 
 // PublicGoodRoot is publicGoodRoot.
 var PublicGoodRoot = publicGoodRoot

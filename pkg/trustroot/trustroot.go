@@ -90,6 +90,11 @@ func New(cfg Config, log *slog.Logger) (*Source, error) {
 	return newSource(cfg, log, transport, transport.CloseIdleConnections)
 }
 
+// NewThrough is New with another way to mirrors than the network, for tests.
+func NewThrough(cfg Config, log *slog.Logger, transport http.RoundTripper) (*Source, error) {
+	return newSource(cfg, log, transport, func() {})
+}
+
 func newSource(cfg Config, log *slog.Logger, transport http.RoundTripper, idle func()) (*Source, error) {
 	s, err := prepare(cfg, log, transport)
 	if err != nil {
