@@ -1,0 +1,98 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/podseal/podseal/pkg/diagnosis"
+	"github.com/podseal/podseal/pkg/printable"
+)
+
+// Kind says what a failure means for whoever has to do something about it.
+type Kind int
+
+// The kinds.
+const (
+	// Broken is a directory that can't be read or written for a reason of its own.
+	Broken Kind = iota
+	// Full is a disk, or a quota of it, without room.
+	Full
+	// ReadOnly is a file system that may not be written to.
+	ReadOnly
+	// Denied is a directory that this user may not use.
+	Denied
+	// Unsafe is a directory that another user owns or may write to, or that is none.
+	Unsafe
+)
+
+var kinds = [...]string{"broken", "full", "read-only", "denied", "unsafe"}
+
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(kinds) {
+		return fmt.Sprintf("kind %d", int(k))
+	}
+	return kinds[k]
+}
+
+// Error is why something can't be kept in the directory, or not be read from it.
+type Error struct {
+	Dir  string
+	Kind Kind
+	Err  error
+}
+
+// Error names the directory, fit for printing.
+func (e *Error) Error() string {
+	return printable.Line(fmt.Sprintf("evidence store %q: %v", e.Dir, e.Err), 2<<10)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+const meanwhile = "; until then what is new is kept in memory, and fetched again after a restart"
+
+var remedies = [...]string{
+	Broken:   "see the kernel's log about that disk, or name another directory in cache.dir" + meanwhile,
+	Full:     "make room on that disk, or name a directory on another one in cache.dir" + meanwhile,
+	ReadOnly: "mount that file system for writing, or name another directory in cache.dir" + meanwhile,
+	Denied:   "let the user that podseal runs as read and write that directory, or name another one in cache.dir" + meanwhile,
+	Unsafe:   "make it a directory of mode 0700 that belongs to the user that podseal runs as, or name another one in cache.dir" + meanwhile,
+}
+
+// Diagnosis says what to do about it. Its reasons are the kinds.
+func (e *Error) Diagnosis() diagnosis.Diagnosis {
+	remedy := remedies[Broken]
+	if e.Kind >= 0 && int(e.Kind) < len(remedies) {
+		remedy = remedies[e.Kind]
+	}
+	return diagnosis.New(diagnosis.Reason(e.Kind.String()), e.Error(), remedy)
+}
+
+var (
+	// errUnsafe is in what is wrong with a directory that is not this user's alone.
+	errUnsafe = errors.New("not safe to use")
+	// errForeign is what is in the place of a file that can't be one of ours.
+	errForeign = errors.New("not a file of the store")
+	// errOccupied is what is in the place of a file and can't be removed.
+	errOccupied = errors.New("a directory is in its place")
+)
+
+// about makes an Error of err.
+func about(dir string, err error) *Error {
+	e := &Error{Dir: dir, Err: err}
+	switch {
+	case errors.Is(err, errUnsafe) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP):
+		e.Kind = Unsafe
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		e.Kind = Full
+	case errors.Is(err, syscall.EROFS):
+		e.Kind = ReadOnly
+	case errors.Is(err, fs.ErrPermission):
+		e.Kind = Denied
+	}
+	return e
+}
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrClosed) }
+func isForeign(err error) bool { return errors.Is(err, errForeign) }

@@ -1,0 +1,372 @@
+// Package store keeps what was fetched about images, over restarts: blobs
+// (manifests, configurations, signatures, bundles) by repository and digest, and
+// records, small documents of package verify that say which of them belong
+// together. It judges nothing and knows no policies: whoever reads judges again, so
+// that nobody becomes trusted by what is kept, only by what was signed.
+//
+// It never fails its callers. Blobs are hashed when they are read, records have a
+// checksum; what is not what was written is deleted and is a miss. What can't be
+// written, since the disk is full or may not be written to, is kept in memory.
+//
+// Several processes may use one directory: files are replaced as a whole, there is
+// no lock and no index on the disk. What one of them removes is a miss for others.
+package store
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/podseal/podseal/pkg/image"
+)
+
+// The bounds of what is kept where Config says nothing else.
+const (
+	DefaultBytes       = 256 << 20 // on disk
+	DefaultMemoryBytes = 16 << 20  // without a directory
+	DefaultRecords     = 2048
+)
+
+// The bounds of a single thing. What is beyond them is not kept.
+const (
+	MaxBlob   = 16 << 20 // bytes
+	MaxRecord = 1 << 20  // bytes
+	MaxRefs   = 1024     // of a record
+	MaxText   = 255      // bytes of a tenant or a media type
+)
+
+// Config says where and how much.
+type Config struct {
+	// Dir is the directory, made with mode 0700 if it is missing. It must belong to
+	// this user, and others may not write to it. Empty: everything is in memory, and
+	// gone at the end.
+	Dir string
+	// MaxBytes bounds what is kept; on disk in blocks of 4 KiB, as it is allocated.
+	// 0: DefaultBytes, without Dir DefaultMemoryBytes. What waits to be written, or
+	// can't be, is in memory in addition, at most 17 MiB.
+	MaxBytes int64
+	// MaxRecords bounds the records. 0: DefaultRecords.
+	MaxRecords int
+	// Pinned is whether the record is of a container on this node: it is never
+	// evicted. It is called with a lock held, so it must be quick and may not call the
+	// store. nil: none is.
+	Pinned func(Key) bool
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Key names a record.
+type Key [sha256.Size]byte
+
+// Store is an evidence store. Its methods may be called at once.
+type Store struct {
+	cfg  Config
+	log  *slog.Logger
+	salt []byte
+
+	// mu is never held while a file is read or written.
+	mu      sync.Mutex
+	memory  *index           // of content
+	content map[name]*waiter // all there is without a directory, else what waits to be written
+	queue   []*waiter        // in the order of writing; some of them are not in content any more
+	disk    *index           // what the directory is thought to have
+	dir     *os.Root         // nil if it can't be used
+	problem *Error           // why something can't be kept, nil if it can
+	full    time.Time        // when it was last said that only pinned ones are left
+
+	wake    chan struct{} // something waits to be written
+	closing chan struct{}
+	closed  sync.Once
+	ended   chan struct{} // the writer has
+}
+
+// waiter is what is in memory, in the form that its file has.
+type waiter struct {
+	entry
+	content []byte
+	stuck   bool // it can't be written, though others can
+}
+
+// Open opens a store. It never fails: why the directory can't be used is
+// Status().Err, and as long as that is so, everything is kept in memory.
+func Open(cfg Config) *Store {
+	s := &Store{
+		cfg:     cfg,
+		log:     cfg.Log,
+		content: map[name]*waiter{},
+		wake:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		ended:   make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.cfg.MaxRecords <= 0 {
+		s.cfg.MaxRecords = DefaultRecords
+	}
+	if cfg.Dir == "" {
+		if s.cfg.MaxBytes <= 0 {
+			s.cfg.MaxBytes = DefaultMemoryBytes
+		}
+		s.memory = newIndex(s.cfg.MaxBytes, s.cfg.MaxRecords)
+		s.salt = newSalt()
+		close(s.ended)
+		return s
+	}
+	if s.cfg.MaxBytes <= 0 {
+		s.cfg.MaxBytes = DefaultBytes
+	}
+	s.memory = newIndex(min(maxWaiting, s.cfg.MaxBytes), s.cfg.MaxRecords)
+	s.disk = newIndex(s.cfg.MaxBytes, s.cfg.MaxRecords)
+	w := &writer{Store: s}
+	w.start()
+	go w.run()
+	return s
+}
+
+// Close writes what waits, for at most some seconds, and ends the writing. What is
+// put later is kept in memory.
+func (s *Store) Close() {
+	s.closed.Do(func() { close(s.closing) })
+	select {
+	case <-s.ended:
+	case <-time.After(2 * closeTimeout): // the disk answers nothing at all
+	}
+}
+
+// Get returns the blob and its media type. It is hashed: nothing but the bytes with
+// that digest ever comes back.
+func (s *Store) Get(ref image.Ref) (body []byte, mediaType string, ok bool) {
+	if ref.IsZero() || ref.Digest.IsZero() {
+		return nil, "", false
+	}
+	n := blobName(ref)
+	e, ok := s.read(n)
+	if !ok {
+		return nil, "", false
+	}
+	if !bytes.Equal(e.sum[:], ref.Digest.Bytes()) {
+		s.discard(n)
+		return nil, "", false
+	}
+	return e.body, e.text, true
+}
+
+// Put keeps a blob. One that does not have the digest is not kept. A blob that no
+// record needs is the first to go.
+func (s *Store) Put(ref image.Ref, mediaType string, body []byte) {
+	if ref.IsZero() || len(body) > MaxBlob || len(mediaType) > MaxText || image.Of(body) != ref.Digest {
+		return
+	}
+	n := blobName(ref)
+	s.mu.Lock()
+	known := s.touch(n)
+	s.mu.Unlock()
+	if !known {
+		s.add(envelope{kind: blobs, id: n.id, text: mediaType, body: body})
+	}
+}
+
+// Record returns the record that PutRecord kept.
+func (s *Store) Record(key Key) (body []byte, ok bool) {
+	e, ok := s.read(name{records, id(key)})
+	return e.body, ok
+}
+
+// PutRecord keeps a record in place of what was there under this key. tenant is the
+// namespace that caused it: when there is no more room, the tenant with the most
+// loses what it used least recently. refs are the blobs that it needs, which are
+// kept as long as it is.
+func (s *Store) PutRecord(key Key, tenant string, body []byte, refs []image.Ref) {
+	if len(body) > MaxRecord || len(tenant) > MaxText || len(refs) > MaxRefs {
+		s.log.Warn("the evidence of an image is not kept: it is beyond the bounds of a record", "tenant", tenant,
+			"bytes", len(body), "max_bytes", MaxRecord, "refs", len(refs), "max_refs", MaxRefs)
+		return
+	}
+	needs := make([]id, 0, len(refs))
+	for _, r := range refs {
+		if !r.IsZero() {
+			needs = append(needs, blobName(r).id)
+		}
+	}
+	slices.SortFunc(needs, id.compare)
+	s.add(envelope{kind: records, id: id(key), text: tenant, refs: slices.Compact(needs), body: body})
+}
+
+// Salt returns 32 random bytes that are the same as long as the directory is there,
+// for all who use it: a key for hashes of secrets.
+func (s *Store) Salt() []byte { return slices.Clone(s.salt) }
+
+// Status is how a Store is.
+type Status struct {
+	// Dir is empty where everything is in memory.
+	Dir string
+	// Bytes are those of everything that is kept, unfinished files included.
+	Bytes   int64
+	Records int
+	// Err is an *Error that says why something can't be kept, nil if all can.
+	Err error
+}
+
+// Status returns how the store is now.
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := Status{Dir: s.cfg.Dir, Bytes: s.memory.total[inBytes], Records: len(s.memory.records)}
+	if s.disk != nil {
+		status.Bytes += s.disk.total[inBytes]
+		status.Records = len(s.disk.records)
+		for key := range s.memory.records {
+			if s.disk.records[key] == nil {
+				status.Records++
+			}
+		}
+	}
+	if s.problem != nil {
+		status.Err = s.problem
+	}
+	return status
+}
+
+// touch is whether n is known to be there, which is a use of it. mu is held.
+func (s *Store) touch(n name) bool {
+	now := time.Now().UnixNano()
+	inMemory := s.memory.touch(n, now)
+	return s.disk != nil && s.disk.touch(n, now) || inMemory
+}
+
+// add keeps e in memory, and has it written where there is a directory.
+func (s *Store) add(e envelope) {
+	w := &waiter{entry: e.entry(), content: e.encode()}
+	w.cost = memoryCost(len(w.content))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.used = time.Now().UnixNano()
+	gone, ok := s.memory.admit(w.entry, s.cfg.Pinned)
+	for _, g := range gone {
+		delete(s.content, g)
+	}
+	if !ok {
+		s.refused()
+		return
+	}
+	s.content[w.name] = w
+	if s.disk == nil {
+		return
+	}
+	s.queue = append(s.queue, w)
+	if len(s.queue) > 2*len(s.content)+queueSlack {
+		s.queue = slices.DeleteFunc(s.queue, func(w *waiter) bool { return s.content[w.name] != w })
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// refused says that there is no room. mu is held.
+func (s *Store) refused() {
+	if now := time.Now(); s.full.IsZero() || now.Sub(s.full) > time.Hour {
+		s.full = now
+		s.log.Warn("no more evidence can be kept: there is only what containers on this node need, or what is new. What is not kept is fetched again when it is needed",
+			"dir", s.cfg.Dir, "max_bytes", s.cfg.MaxBytes, "max_records", s.cfg.MaxRecords)
+	}
+}
+
+// read returns what is kept under a name. Its checksums are right, and it is of this
+// name; its body is the caller's.
+func (s *Store) read(n name) (envelope, bool) {
+	s.mu.Lock()
+	w := s.content[n]
+	s.touch(n)
+	dir := s.dir
+	s.mu.Unlock()
+	if w != nil {
+		e, ok := parse(w.content, n)
+		e.body = bytes.Clone(e.body)
+		return e, ok
+	}
+	if dir == nil {
+		return envelope{}, false
+	}
+	content, err := readFile(dir, n.file(), int64(maxFile))
+	if err != nil {
+		s.unread(n, err)
+		return envelope{}, false
+	}
+	e, ok := parse(content, n)
+	if !ok {
+		s.discard(n)
+		return envelope{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.disk.has(n) { // another process wrote it
+		found := e.entry()
+		found.cost, found.used = diskCost(int64(len(content))), time.Now().UnixNano()
+		s.disk.put(found)
+	}
+	return e, true
+}
+
+// unread deals with a file that could not be read.
+func (s *Store) unread(n name, err error) {
+	switch {
+	case isMissing(err):
+		s.mu.Lock()
+		s.disk.remove(n)
+		s.mu.Unlock()
+	case isForeign(err):
+		s.discard(n)
+	default:
+		s.report(err)
+	}
+}
+
+// discard deletes a file that is not what was written under this name.
+func (s *Store) discard(n name) {
+	s.mu.Lock()
+	dir := s.dir
+	if s.disk != nil {
+		s.disk.remove(n)
+	}
+	s.mu.Unlock()
+	if dir != nil {
+		s.log.Debug("a file of the evidence store is damaged or not ours, it is deleted", "dir", s.cfg.Dir, "file", n.file())
+		_ = dir.Remove(n.file()) // what stays is a miss again
+	}
+}
+
+// report keeps why something could not be read or written, and logs it once.
+func (s *Store) report(err error) {
+	e := about(s.cfg.Dir, err)
+	s.mu.Lock()
+	known := s.problem != nil && s.problem.Kind == e.Kind
+	s.problem = e
+	s.mu.Unlock()
+	if !known {
+		s.log.Warn("evidence can't be kept in the directory, it is kept in memory instead", "dir", s.cfg.Dir, "error", e, "remedy", e.Diagnosis().Remedy)
+	}
+}
+
+// overcome is called when something was written.
+func (s *Store) overcome() {
+	s.mu.Lock()
+	was := s.problem
+	s.problem = nil
+	s.mu.Unlock()
+	if was != nil {
+		s.log.Info("evidence is kept in the directory again", "dir", s.cfg.Dir)
+	}
+}
+
+func newSalt() []byte {
+	salt := make([]byte, saltSize)
+	_, _ = rand.Read(salt) // it never fails
+	return salt
+}
