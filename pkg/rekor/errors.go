@@ -1,0 +1,98 @@
+package rekor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/podseal/podseal/pkg/diagnosis"
+	"github.com/podseal/podseal/pkg/fair"
+	"github.com/podseal/podseal/pkg/printable"
+)
+
+// ErrNoEntry is what a log answers that does not have the entry.
+var ErrNoEntry = errors.New("the log has no entry of it")
+
+// Kind says what a failure means for whoever has to decide something.
+type Kind int
+
+// The kinds.
+const (
+	// Unavailable is a log that did not answer, not in time or with an error of its
+	// own: asking later may help.
+	Unavailable Kind = iota
+	// Limit is an answer or a number of requests beyond one of our bounds.
+	Limit
+	// Malformed is an answer that is not one to what was asked.
+	Malformed
+)
+
+var kinds = [...]string{"unavailable", "limit", "malformed"}
+
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(kinds) {
+		return fmt.Sprintf("kind %d", int(k))
+	}
+	return kinds[k]
+}
+
+// remedies are those of the kinds, which are the reasons of a Diagnosis.
+var remedies = [...]string{
+	Unavailable: "see that this node reaches the log that rekor_url names, or sign so that the signature has the log entry with it, as cosign does where it is not told otherwise",
+	Limit:       "see what rekor_url names, if the answer is too long; if requests are too many, sign so that the signatures have their log entries with them, or let the images be verified by a policy without online_rekor",
+	Malformed:   "see that rekor_url names a Rekor v1 log, without a path below its API, and that no proxy answers in its place",
+}
+
+// Error is why a log could not be asked.
+type Error struct {
+	// Host is the log's, with its port where that is not the usual one.
+	Host string
+	Kind Kind
+	Err  error
+}
+
+// Error names the log, in one printable line.
+func (e *Error) Error() string {
+	return fmt.Sprintf("log %s: %s", e.Host, printable.Line(e.Err.Error(), 1<<10))
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Diagnosis says what to do about it.
+func (e *Error) Diagnosis() diagnosis.Diagnosis {
+	remedy := "look into it"
+	if e.Kind >= 0 && int(e.Kind) < len(remedies) {
+		remedy = remedies[e.Kind]
+	}
+	return diagnosis.New(diagnosis.Reason(e.Kind.String()), e.Error(), remedy)
+}
+
+// failure is an Error before it is known of which log.
+type failure struct {
+	kind Kind
+	err  error
+	// pause is for how long nobody else is to ask.
+	pause time.Duration
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func fail(kind Kind, format string, args ...any) *failure {
+	return &failure{kind: kind, err: fmt.Errorf(format, args...)}
+}
+
+// ended is why the caller's context ended.
+func ended(ctx context.Context) *failure { return fail(Unavailable, "%w", context.Cause(ctx)) }
+
+// queued is why it was not somebody's turn in time. The bounds are ours: they say
+// nothing of the log.
+func queued(ctx context.Context, err error) *failure {
+	if ctx.Err() != nil && !errors.Is(err, fair.ErrFull) {
+		return ended(ctx)
+	}
+	return fail(Limit, "it is asked no more than %v times a second, %d times at once for all and %d times for one namespace: %w",
+		limits.Rate, limits.Slots, limits.TenantSlots, err)
+}
