@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// How often a TUF repository is asked. One that is asked less than once a week would
-// keep an authority or a log trusted for longer than its owner can warn everybody.
+// How often a TUF repository is asked: not all the time, for all nodes do, and so often
+// that an authority or a log that its owner withdraws is soon trusted by nobody.
 const (
 	defaultRefresh, minRefresh, maxRefresh = 24 * time.Hour, time.Minute, 7 * 24 * time.Hour
 )
@@ -135,12 +135,12 @@ const rekorOverHTTP = "whoever is on the way sees which signatures are looked up
 func (b *builder) rekorURL(s *section, ignoreTlog bool) string {
 	const key = "online_rekor"
 	rekor := b.server(s, "rekor_url", rekorOverHTTP)
-	switch ownRoot := s.text("trust_root") != ""; {
+	switch {
 	case ignoreTlog, s.given(key) && !s.flag(key):
 		return ""
-	case rekor != "" || s.text("rekor_url") != "":
+	case s.text("rekor_url") != "":
 		return rekor
-	case !ownRoot:
+	case s.text("trust_root") == "":
 		return defaultRekorURL
 	case s.given(key):
 		b.refuse(s, key, "rekor_url is required with it where trust_root is given")
@@ -170,8 +170,6 @@ func (b *builder) policyRekorURL(s *section) string {
 			return rekor
 		}
 	}
-	if !b.partial {
-		b.refuse(s, key, "rekor_url is required with it, here or in sigstore")
-	}
+	b.refuse(s, key, "rekor_url is required with it, here or in sigstore")
 	return ""
 }

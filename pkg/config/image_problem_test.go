@@ -297,6 +297,8 @@ func TestAProblemOfAnImagePolicySaysWhereItIs(t *testing.T) {
 		{"image_policy \"release\" {\n}", "image_policy[release].authority", config.Pos{Line: 1, Column: 14}},
 		{"sigstore {\n  skipped_images = [\n    \"sha256:" + hexA + "\",\n    \"nginx\"\n  ]\n}", "sigstore.skipped_images", config.Pos{Line: 4, Column: 5}},
 		{"sigstore {\n  allowed_identities = {\n    \"https://a\" = [\n      \"(\"\n    ]\n  }\n}", "sigstore.allowed_identities[https://a]", config.Pos{Line: 4, Column: 7}},
+		{"trust_root \"a\" {\n  tuf {\n    mirror = \"https://tuf.example.org\"\n  }\n}", "trust_root[a].tuf.root_path", config.Pos{Line: 2, Column: 3}},
+		{"cache {\n  ttl = \"2h\"\n  stale_ttl = \"1h\"\n}", "cache.stale_ttl", config.Pos{Line: 3, Column: 3}},
 		{"{\"limits\": {\n  \"max_referrers\": 65}}", "limits.max_referrers", config.Pos{Line: 2, Column: 3}},
 	} {
 		problems := config.Parse(c.text, environment(nil)).Problems

@@ -104,8 +104,8 @@ type ImagePolicy struct {
 	// Mode says what follows where it does not hold: "fail", "withhold" or "audit".
 	Mode string
 	// OnUnavailable says what follows where that is not known, because a registry
-	// with a block, or the log, did not answer: "fail" is what Mode says, "withhold"
-	// and "stale".
+	// with a block, or the log, did not answer: "fail" (what Mode says), "withhold"
+	// or "stale".
 	OnUnavailable string
 	// RekorURL is the log that is asked for the entry of a signature that comes
 	// without it; "" for none.

@@ -33,7 +33,7 @@ var imagePolicyKey = key{
 		},
 		{
 			name: "on_unavailable", kind: stringKind, byDefault: "fail",
-			meaning: "What follows where it is not known whether the policy holds, because a registry with a `registry` block, or the log at `rekor_url`, did not answer. `fail`: what `mode` says. `withhold`: only this policy's selectors are missing. `stale`: evidence that was stored at most `cache.stale_ttl` ago is judged again, now; where there is none, or it is not accepted, what `mode` says. " +
+			meaning: "What follows where it is not known whether the policy holds, because a registry with a `registry` block, or the log at `rekor_url`, did not answer. `fail`: what `mode` says. `withhold`: only this policy's selectors are missing. `stale`: evidence that was stored at most `cache.stale_ttl` ago is judged again, now; where there is none, or it is not accepted, what `mode` says; without `cache.dir` it does not survive a restart of the agent. " +
 				"Only for what did not answer: a bound that is hit, an answer that makes no sense, a registry without a block, a trust root that is missing and a container runtime that is away are always what `mode` says.",
 			errors: []string{"image_policy[...].on_unavailable: unsupported value ...; must be one of [fail, withhold, stale]"},
 		},
