@@ -170,6 +170,8 @@ func (b *builder) olderRekor(s *section) string {
 		b.problems.add(path, pos, "failed to set Rekor URL: host is required on rekor URL")
 	case u.Scheme != "https":
 		b.problems.add(path, pos, "failed to set Rekor URL: invalid rekor URL Scheme %q", u.Scheme)
+	case !isServer(u):
+		b.refuse(s, key, notAServer, text)
 	}
 	return text
 }

@@ -67,14 +67,22 @@ func (b *builder) server(s *section, key, overHTTP string) string {
 	if b.hasUser(s, key, u, err) {
 		return ""
 	}
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		b.refuse(s, key, "%q is not the URL of a server", text)
+	if err != nil || !isServer(u) {
+		b.refuse(s, key, notAServer, text)
 		return ""
 	}
 	if u.Scheme == "http" {
 		b.warnAt(s, key, "plain HTTP: %s", overHTTP)
 	}
 	return text
+}
+
+const notAServer = "%q is not the URL of a server"
+
+// isServer is whether it is an https or http URL with a host and nothing that only a
+// page has.
+func isServer(u *url.URL) bool {
+	return (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }
 
 // hasUser refuses a URL, as it was parsed, that has a user or a password in it, without

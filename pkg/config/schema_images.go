@@ -73,7 +73,7 @@ var olderSigstoreKey = key{
 		{
 			name: "rekor_url", kind: stringKind, byDefault: "none, it must be given",
 			meaning: "As `sigstore.rekor_url`; https only. It is always asked.",
-			errors:  []string{"missing Rekor URL", "failed to set Rekor URL: ...", "experimental.sigstore.rekor_url: no user and no password may be in it: they would not be used"},
+			errors:  []string{"missing Rekor URL", "failed to set Rekor URL: ...", "experimental.sigstore.rekor_url: ... is not the URL of a server", "experimental.sigstore.rekor_url: no user and no password may be in it: they would not be used"},
 		},
 		{
 			name: "allowed_subjects_list", kind: listMapKind, byDefault: "nobody",

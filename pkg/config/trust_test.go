@@ -53,6 +53,8 @@ var trustProblemCases = []problemCase{
 		[]string{"sigstore.online_rekor: rekor_url is required with it where trust_root is given"}},
 	{"the older block with a password for Rekor", "experimental {\nsigstore {\nrekor_url = \"https://u:hunter2@rekor.example.org\"\n}\n}",
 		[]string{"experimental.sigstore.rekor_url: no user and no password may be in it: they would not be used"}},
+	{"the older block with a page of Rekor", "experimental {\nsigstore {\nrekor_url = \"https://rekor.example.org/#log\"\n}\n}",
+		[]string{`experimental.sigstore.rekor_url: "https://rekor.example.org/#log" is not the URL of a server`}},
 	{"the older block with a password in what is no URL", "experimental {\nsigstore {\nrekor_url = \"https://u:hunter2@rekor.example.org:x\"\n}\n}",
 		[]string{"experimental.sigstore.rekor_url: no user and no password may be in it: they would not be used"}},
 	{"the older block does not choose whether Rekor is asked", "experimental {\nsigstore {\nrekor_url = \"https://r.example.org\"\nonline_rekor = false\n}\n}",
