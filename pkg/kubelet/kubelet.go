@@ -73,6 +73,8 @@ type Client struct {
 	log  *slog.Logger
 
 	access *access
+	// roster is told of every answer; nil where nobody wants to know.
+	roster *pod.Roster
 
 	// decoder and trouble belong to the flight that passed the gate; there is
 	// never more than one.
@@ -113,6 +115,10 @@ func newClient(cfg Config, gate *Gate, log *slog.Logger, transport http.RoundTri
 	}
 	return c, nil
 }
+
+// Tell has the roster learn from every answer, after those who wait for it. It must be
+// called before anything is asked.
+func (c *Client) Tell(r *pod.Roster) { c.roster = r }
 
 // Reload reads the files again now. What it reads replaces the contents in use;
 // on an error those stay.

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/podseal/podseal/pkg/guard"
@@ -103,7 +104,18 @@ func (c *Client) fly(ctx context.Context, f *flight) {
 		c.trouble.after(err)
 		return err
 	})
+	c.land(f)
+	if f.err != nil {
+		return
+	}
+	err := guard.Do(func() error { c.roster.List(f.index); return nil })
+	if p, ok := errors.AsType[*guard.PanicError](err); ok {
+		c.log.Error("panic after an answer of the kubelet", "error", p, "stack", string(p.Stack))
+	}
+}
 
+// land gives the flight's answer to those who wait for it.
+func (c *Client) land(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.err == nil {

@@ -10,6 +10,7 @@ import (
 	podsv1alpha1 "k8s.io/kubelet/pkg/apis/pods/v1alpha1"
 
 	"github.com/podseal/podseal/pkg/kubelet/kubelettest"
+	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/podsapi"
 	"github.com/podseal/podseal/pkg/podsapi/podsapitest"
 )
@@ -67,16 +68,23 @@ func BenchmarkNext(b *testing.B) {
 }
 
 // BenchmarkEvent is what a change costs of a pod that nobody asked about, without
-// what gRPC costs.
+// what gRPC costs; told with somebody who wants to know what was started.
 func BenchmarkEvent(b *testing.B) {
-	c := newNode(b, podsapitest.Options{}).client(b)
 	raw, err := proto.Marshal(&podsv1alpha1.WatchPodsEvent{Type: podsv1alpha1.EventType_MODIFIED, Pod: marshal(b, webPod("web"))})
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Event(raw)
+	for _, told := range []bool{false, true} {
+		b.Run(fmt.Sprint("told=", told), func(b *testing.B) {
+			c := newNode(b, podsapitest.Options{}).client(b)
+			if told {
+				c.Tell(pod.NewRoster(func(*pod.Pod) {}))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				c.Event(raw)
+			}
+		})
 	}
 }
 

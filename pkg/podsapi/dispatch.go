@@ -171,6 +171,9 @@ func (c *Client) get(f *flight) {
 		return
 	}
 
+	if err == nil {
+		defer c.tellAnswer(f.entry.uid, r, taken) // when mu is free again
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.noted(explained)
@@ -239,17 +242,6 @@ func (c *Client) again(f *flight) {
 	c.enqueue(f, time.Now())
 }
 
-// spawn starts a goroutine. What can go wrong in it is caught nearer to who must
-// learn of it; this is for our own mistakes.
-func (c *Client) spawn(f func()) {
-	go func() {
-		err := guard.Do(func() error { f(); return nil })
-		if p, ok := errors.AsType[*guard.PanicError](err); ok && p.FirstReport() {
-			c.log.Error("panic in the Pods API client", "error", p, "stack", string(p.Stack))
-		}
-	}()
-}
-
 // fail gives a flight an error. If that is about this question alone, so is the
 // pause before it is asked again. Only with mu.
 func (c *Client) fail(f *flight, err error) {
@@ -289,13 +281,16 @@ func (c *Client) finish(l *listing) {
 	err := guard.Do(func() error { return c.listAll(l) })
 	explained := c.explain(err)
 	c.trouble.after(calls, explained)
+	index := l.builder.Index()
+	index.Watched, index.Since = true, l.since
 
+	if err == nil {
+		defer c.roster.List(index) // when mu is free again
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.listing = nil
 	c.noted(explained)
-	index := l.builder.Index()
-	index.Watched, index.Since = true, l.since
 	if err == nil {
 		c.take(l, index)
 	}

@@ -39,7 +39,7 @@ func DecodeEvent(b []byte) (t int32, pod []byte, err error) {
 
 // Event is what the watch does with an event.
 func (c *Client) Event(b []byte) {
-	e := event{take: func(t eventType, p []byte) { c.mark(t, findUID(p)) }}
+	e := event{take: func(t eventType, p []byte) { c.mark(t, findUID(p)); c.tell(t, p) }}
 	e.unmarshal(b)
 }
 

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/pod"
 )
 
@@ -51,6 +52,8 @@ type Client struct {
 	limiter *Limiter
 	log     *slog.Logger
 	link    *link
+	// roster is told of what is heard; nil where nobody wants to know.
+	roster *pod.Roster
 	// seed is that of all fingerprints.
 	seed maphash.Seed
 	// slots bounds the calls that are on their way at a time.
@@ -122,6 +125,10 @@ func New(cfg Config, limiter *Limiter, inPod InPod, log *slog.Logger) (*Client, 
 	}, nil
 }
 
+// Tell has the roster learn from the watch, and from every answer after those who wait
+// for it. It must be called before anything is asked.
+func (c *Client) Tell(r *pod.Roster) { c.roster = r }
+
 // Close ends the watch and keeps no connection from now on. Calls that still use
 // the client get their answers. It may be called again.
 func (c *Client) Close() {
@@ -139,6 +146,18 @@ func (c *Client) rest() {
 	if s := c.link.get(); s != nil {
 		c.link.forget(s)
 		c.spawn(s.close)
+	}
+}
+
+// spawn starts a goroutine.
+func (c *Client) spawn(f func()) { go c.guarded(f) }
+
+// guarded calls f. What can go wrong in it is caught nearer to who must learn of it;
+// this is for our own mistakes.
+func (c *Client) guarded(f func()) {
+	err := guard.Do(func() error { f(); return nil })
+	if p, ok := errors.AsType[*guard.PanicError](err); ok && p.FirstReport() {
+		c.log.Error("panic in the Pods API client", "error", p, "stack", string(p.Stack))
 	}
 }
 

@@ -103,6 +103,7 @@ func (c *Client) watchOnce() error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	begun, synced := false, false
 	err = s.watch(ctx, func(t eventType, b []byte) error {
 		if !begun {
@@ -114,9 +115,12 @@ func (c *Client) watchOnce() error {
 			synced = true
 			late.Stop()
 			c.synced()
+			c.roster.Whole(began)
+			return nil
 		case synced:
 			c.mark(t, findUID(b))
 		}
+		c.tell(t, b)
 		return nil
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
