@@ -212,6 +212,7 @@ func (x *index) found(dir *os.Root, file string, now time.Time) {
 		if now.Sub(written) > abandoned && dir.Remove(file) == nil {
 			return
 		}
+		x.unfinished += cost
 		x.total[inBytes] += cost
 		return
 	}

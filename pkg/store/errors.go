@@ -82,7 +82,7 @@ var (
 func about(dir string, err error) *Error {
 	e := &Error{Dir: dir, Err: err}
 	switch {
-	case errors.Is(err, errUnsafe) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP):
+	case errors.Is(err, errUnsafe) || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP):
 		e.Kind = Unsafe
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		e.Kind = Full

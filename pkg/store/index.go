@@ -41,6 +41,8 @@ type index struct {
 	blobs   map[id]blob
 	// Blobs that no record needs are loose.
 	looseBytes, looseCount int64
+	// unfinished are bytes of files that somebody writes, or left. total has them.
+	unfinished int64
 }
 
 // blob is what an index knows of a blob.
@@ -161,15 +163,18 @@ func (x *index) entry(n name) *entry {
 	return nil
 }
 
-// used takes over when things were used, where before knows better.
+// used takes over when things were used. before knows better than a directory: of
+// that only the time of writing comes, and that by a clock that may have been wrong.
 func (x *index) used(before *index) {
 	for i, e := range x.records {
 		if b := before.records[i]; b != nil {
-			e.used = max(e.used, b.used)
+			e.used = b.used
 		}
 	}
 	for i, b := range x.blobs {
-		b.used = max(b.used, before.blobs[i].used)
-		x.blobs[i] = b
+		if known := before.blobs[i]; b.cost > 0 && known.cost > 0 {
+			b.used = known.used
+			x.blobs[i] = b
+		}
 	}
 }

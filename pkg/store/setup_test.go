@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -108,3 +110,38 @@ func wantFiles(t testing.TB, dir, prefix string, want int) []string {
 }
 
 func body(i int) []byte { return fmt.Appendf(nil, "blob %d", i) }
+
+// onDisk is how much the files of a directory take, in blocks.
+func onDisk(t testing.TB, dir string) (sum int64) {
+	t.Helper()
+	for _, name := range files(t, dir, "") {
+		info, err := os.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += (info.Size() + 4095) / 4096 * 4096
+	}
+	return sum
+}
+
+// syncBuffer is a log that is read while others write to it.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func (b *syncBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+func (b *syncBuffer) count(text string) int { return strings.Count(b.String(), text) }
