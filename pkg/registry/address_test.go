@@ -53,7 +53,7 @@ func TestStrangersAreNotAskedInsideTheNetwork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = c.Evidence(t.Context(), image.Ref{Repository: repo, Digest: image.Of(nil)})
+		_, err = c.Conversation(who).Evidence(t.Context(), image.Ref{Repository: repo, Digest: image.Of(nil)})
 		wantKind(t, err, registry.NotAllowed, "not a public one", repo.Registry())
 	}
 }
@@ -86,7 +86,7 @@ func TestRedirectsInsideTheNetworkAreNotFollowed(t *testing.T) {
 			w.WriteHeader(307)
 		})
 		c := newClient(t, registry.Config{Any: true, Registries: []registry.Registry{block(t, r)}})
-		_, err := c.Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20)
+		_, err := c.Conversation(who).Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20)
 		wantKind(t, err, registry.NotAllowed, says)
 	}
 }
@@ -98,13 +98,13 @@ func TestRegistriesThatAreNotConfiguredAreNotAsked(t *testing.T) {
 	other := block(t, r)
 	other.Host = "registry.example.org"
 	c := newClient(t, registry.Config{Registries: []registry.Registry{other}})
-	_, _, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	wantKind(t, err, registry.NotAllowed, fmt.Sprintf("registry %q", r.Host()), `registries = "any"`)
-	_, _, err = c.Tag(t.Context(), app.Ref.Repository, "x")
+	_, _, err = c.Conversation(who).Tag(t.Context(), app.Ref.Repository, "x")
 	wantKind(t, err, registry.NotAllowed)
-	_, err = c.Blob(t.Context(), app.Ref.Repository, app.Config, 1)
+	_, err = c.Conversation(who).Blob(t.Context(), app.Ref.Repository, app.Config, 1)
 	wantKind(t, err, registry.NotAllowed)
-	_, err = c.Evidence(t.Context(), app.Ref)
+	_, err = c.Conversation(who).Evidence(t.Context(), app.Ref)
 	wantKind(t, err, registry.NotAllowed)
 	if n := len(r.Requests()); n > 0 {
 		t.Errorf("%d requests", n)
@@ -116,7 +116,7 @@ func TestAnyRegistryWithAPublicAddress(t *testing.T) {
 	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
 	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 	c := newClientWith(t, registry.Config{Any: true}, anywhere)
-	_, _, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	// It got as far as the certificate, which is of nobody's.
 	wantKind(t, err, registry.Unavailable, "certificate", "ca_path")
 }
@@ -127,15 +127,15 @@ func TestProtectionIsNotNegotiated(t *testing.T) {
 	plain := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Plain: true})
 	app := plain.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 	c := newClient(t, registry.Config{Registries: []registry.Registry{{Host: plain.Host()}}})
-	_, _, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	wantKind(t, err, registry.Unavailable, "insecure = true")
-	if _, _, err := asks(t, plain).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest); err != nil {
+	if _, _, err := asks(t, plain).Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest); err != nil {
 		t.Error(err)
 	}
 	secure := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
 	app = secure.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 	c = newClient(t, registry.Config{Registries: []registry.Registry{{Host: secure.Host(), Insecure: true}}})
-	_, _, err = c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err = c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	wantKind(t, err, registry.Malformed, "400")
 }
 
@@ -151,7 +151,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, err = newClient(t, registry.Config{Registries: []registry.Registry{b}}).Tag(t.Context(), repo, "x")
+		_, _, err = newClient(t, registry.Config{Registries: []registry.Registry{b}}).Conversation(who).Tag(t.Context(), repo, "x")
 		wantKind(t, err, registry.Unavailable, "certificate")
 	}
 }
@@ -168,11 +168,11 @@ func TestAMirrorIsAskedInPlaceOfTheRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.Manifest(t.Context(), ref.Repository, ref.Digest); err != nil {
+	if _, _, err := c.Conversation(who).Manifest(t.Context(), ref.Repository, ref.Digest); err != nil {
 		t.Error(err)
 	}
 	// The mirror's own name is not configured by that.
-	_, _, err = c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err = c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	wantKind(t, err, registry.NotAllowed)
 }
 
@@ -194,7 +194,7 @@ func TestTheProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newClient(t, registry.Config{Registries: []registry.Registry{{Host: host, Insecure: true}}})
-	if _, _, err := c.Manifest(t.Context(), repo, app.Ref.Digest); err != nil {
+	if _, _, err := c.Conversation(who).Manifest(t.Context(), repo, app.Ref.Digest); err != nil {
 		t.Error(err)
 	}
 }
@@ -212,7 +212,7 @@ func TestTheProxyOfTheBlockIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = c.Manifest(t.Context(), repo, image.Of(nil))
+	_, _, err = c.Conversation(who).Manifest(t.Context(), repo, image.Of(nil))
 	wantKind(t, err, registry.Unavailable, "Bad Gateway")
 	if got := <-asked; got != "CONNECT registry.example.org:443" {
 		t.Errorf("the proxy got %q", got)
@@ -239,7 +239,7 @@ func TestRedirectsThroughAProxy(t *testing.T) {
 	}
 	for _, place := range []string{"https://169.254.169.254/", "https://127.0.0.1:1/", "https://localhost/", "https://[::1]/"} {
 		to <- place
-		_, _, err = c.Manifest(t.Context(), repo, image.Of(nil))
+		_, _, err = c.Conversation(who).Manifest(t.Context(), repo, image.Of(nil))
 		wantKind(t, err, registry.NotAllowed, "not a public one")
 	}
 }

@@ -69,7 +69,7 @@ func TestRedirectsThroughAProxyToAddressesInOtherForms(t *testing.T) {
 		"https://LocalHost/", "https://x.localhost:8443/", "https://127.1/", "https://0177.0.0.1/", "https://2130706433/", "https://0x7f000001:1/", "https://127.0.0X1/",
 	} {
 		to.Store(place)
-		_, _, err = c.Manifest(t.Context(), repo, image.Of(nil))
+		_, _, err = c.Conversation(who).Manifest(t.Context(), repo, image.Of(nil))
 		wantKind(t, err, registry.NotAllowed, "not a public one")
 	}
 }

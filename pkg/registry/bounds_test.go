@@ -82,7 +82,7 @@ func TestAnswersBeyondABound(t *testing.T) {
 			if strings.Contains(c.says, "within") {
 				ask = hasty
 			}
-			_, _, err := ask(t, registry.Config{Registries: []registry.Registry{block(t, r)}}).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+			_, _, err := ask(t, registry.Config{Registries: []registry.Registry{block(t, r)}}).Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 			wantKind(t, err, c.kind, c.says)
 			if err != nil && (len(err.Error()) > 3000 || strings.Contains(err.Error(), "\x1b")) {
 				t.Errorf("%d bytes of text: %q", len(err.Error()), err)
@@ -96,7 +96,7 @@ func TestFiveRedirectsAreFollowed(t *testing.T) {
 	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
 	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 	r.Break(sigstoretest.On{}, sigstoretest.Redirects(5))
-	if _, _, err := asks(t, r).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest); err != nil {
+	if _, _, err := asks(t, r).Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest); err != nil {
 		t.Error(err)
 	}
 }
@@ -106,10 +106,10 @@ func TestABlobIsAsLongAsTheCallerAllows(t *testing.T) {
 	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
 	c := asks(t, r)
 	d := r.PutBlob("pay/api", make([]byte, 1000))
-	if b, err := c.Blob(t.Context(), r.Repository("pay/api"), d, 1000); err != nil || len(b) != 1000 {
+	if b, err := c.Conversation(who).Blob(t.Context(), r.Repository("pay/api"), d, 1000); err != nil || len(b) != 1000 {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
-	_, err := c.Blob(t.Context(), r.Repository("pay/api"), d, 999)
+	_, err := c.Conversation(who).Blob(t.Context(), r.Repository("pay/api"), d, 999)
 	wantKind(t, err, registry.Limit, "longer than 999 bytes")
 }
 
@@ -120,7 +120,7 @@ func TestTheCallersTimeIsKept(t *testing.T) {
 	r.Break(sigstoretest.On{}, r.Delay(time.Hour))
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, fmt.Errorf("the budget is spent"))
 	defer cancel()
-	_, err := asks(t, r).Evidence(ctx, app.Ref)
+	_, err := asks(t, r).Conversation(who).Evidence(ctx, app.Ref)
 	wantKind(t, err, registry.Unavailable, "the budget is spent")
 }
 
@@ -133,7 +133,7 @@ func TestEndlessSignatures(t *testing.T) {
 	for i := range 40 {
 		r.Attach(app.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, fmt.Sprint("junk ", i)))
 	}
-	found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+	found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 	if err != nil || len(found.Items) != 33 || !strings.Contains(contents(found), "good,good, too") {
 		t.Errorf("%q, %v", contents(found), err)
 	}
@@ -151,7 +151,7 @@ func TestLayersOfOtherKindsDoNotCount(t *testing.T) {
 		r.Attach(app.Ref, sigstoretest.SigTag, junk)
 	}
 	r.Attach(app.Ref, sigstoretest.SigTag, signed(evidence.SimpleSigning, "good"))
-	found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+	found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 	wantItems(t, found, err, "good")
 }
 
@@ -166,7 +166,7 @@ func TestJunkAmongTheReferrersCrowdsNothingOut(t *testing.T) {
 			bundled(r, app.Ref, fmt.Sprintf("application/x-junk-%d", i), "junk")
 		}
 		bundled(r, app.Ref, bundleType, "good")
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		wantItems(t, found, err, "good,junk") // junk of one content is one item
 		wantProblem(t, found, registry.Limit, "more than 64 manifests refer to it: 937")
 	}
@@ -183,7 +183,7 @@ func TestOneListCrowdsOutNothingOfTheOther(t *testing.T) {
 			r.Attach(app.Ref, full, signed(evidence.Bundle, fmt.Sprint("junk ", i)))
 		}
 		r.Attach(app.Ref, other, signed(evidence.Bundle, "good"))
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		if err != nil || len(found.Items) != 64 || !strings.Contains(contents(found), "good") {
 			t.Errorf("%q, %v", contents(found), err)
 		}
@@ -204,7 +204,7 @@ func TestLongEvidenceTakesNoRoomFromShort(t *testing.T) {
 	}
 	r.Attach(app.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, "short s"), signed(evidence.Envelope, "short e"), signed(evidence.Bundle, "short b"))
 	c := newClient(t, registry.Config{Limits: registry.Limits{MaxBundle: 200 << 10}, Registries: []registry.Registry{block(t, r)}})
-	found, err := c.Evidence(t.Context(), app.Ref)
+	found, err := c.Conversation(who).Evidence(t.Context(), app.Ref)
 	wantItems(t, found, err, strings.Repeat("204800 bytes,", 2)+"65536 bytes,8193 bytes,8193 bytes,short b,short e,short s")
 	if err == nil && len(found.Problems) != 9 {
 		t.Errorf("%d problems: %v", len(found.Problems), found.Problems)
@@ -221,7 +221,7 @@ func TestAnnotationsBeyondABound(t *testing.T) {
 	long := signed(evidence.SimpleSigning, "long")
 	long.Annotations["x"] = strings.Repeat("x", 128<<10)
 	r.Attach(app.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, "good"), long)
-	found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+	found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 	wantItems(t, found, err, "good")
 	wantProblem(t, found, registry.Limit, "annotations are")
 }
@@ -234,12 +234,12 @@ func TestLimitsCanBeSet(t *testing.T) {
 		r.Attach(app.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, fmt.Sprint("s", i)), signed(evidence.Bundle, strings.Repeat("b", 10+i)))
 	}
 	c := newClient(t, registry.Config{Limits: registry.Limits{MaxSignatures: 1, MaxReferrers: 2, MaxBundle: 11}, Registries: []registry.Registry{block(t, r)}})
-	found, err := c.Evidence(t.Context(), app.Ref)
+	found, err := c.Conversation(who).Evidence(t.Context(), app.Ref)
 	if err != nil || !strings.Contains(contents(found), "s0") || strings.Contains(contents(found), "s1") || len(found.Items) > 3 {
 		t.Errorf("%q, %v", contents(found), err)
 	}
 	c = newClient(t, registry.Config{Limits: registry.Limits{MaxManifest: 100}, Registries: []registry.Registry{block(t, r)}})
-	_, _, err = c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err = c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	wantKind(t, err, registry.Limit, "longer than 100 bytes")
 }
 
@@ -282,7 +282,7 @@ func TestPages(t *testing.T) {
 			app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 			good := bundled(r, app.Ref, "", "good")
 			r.Break(sigstoretest.On{Path: "/referrers/"}, page(strings.ReplaceAll(c.next, "HOST", r.Host()), good.String()))
-			found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+			found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 			wantItems(t, found, err, "good")
 			wantProblem(t, found, c.kind, c.says)
 			requests := 0
@@ -304,7 +304,7 @@ func TestPages(t *testing.T) {
 		for i := range 12 {
 			bundled(r, app.Ref, fmt.Sprint("junk/", i), fmt.Sprint("b", i%10))
 		}
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		wantItems(t, found, err, "b0,b1,b2,b3,b4,b5,b6,b7,b8,b9")
 		if err == nil && len(found.Problems) > 0 {
 			t.Error(found.Problems)
@@ -317,7 +317,7 @@ func TestPages(t *testing.T) {
 		bundled(r, app.Ref, "", "a")
 		bundled(r, app.Ref, "x/y", "a")
 		r.Break(sigstoretest.On{Path: "/referrers/", After: 1}, sigstoretest.Status(http.StatusInternalServerError))
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		wantItems(t, found, err, "a")
 		wantProblem(t, found, registry.Unavailable, "500")
 	})

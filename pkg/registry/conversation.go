@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
@@ -13,10 +14,35 @@ import (
 type Conversation struct {
 	client *Client
 	who    fair.Who
+
+	// mu guards silent for an assignment.
+	mu sync.Mutex
+	// silent are hosts that did not answer, and how that was told: an image has no time
+	// for more than one request to each.
+	silent map[string]error
 }
 
 // Conversation begins to ask about one image.
-func (c *Client) Conversation(who fair.Who) *Conversation { return &Conversation{client: c, who: who} }
+func (c *Client) Conversation(who fair.Who) *Conversation {
+	return &Conversation{client: c, who: who, silent: map[string]error{}}
+}
+
+// giveUp takes note of a host that did not answer, as all requests say then that
+// begin later.
+func (c *Conversation) giveUp(host string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silent[host] == nil {
+		c.silent[host] = err
+	}
+}
+
+// unanswered is why a host is not asked any more.
+func (c *Conversation) unanswered(host string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.silent[host]
+}
 
 // talk is what a conversation has to do with one registry.
 type talk struct {
@@ -65,9 +91,9 @@ func (c *Conversation) ask(r image.Repository, what string, f func(talk) error) 
 	if r.IsZero() {
 		return about(r, what, fail(Malformed, "no repository is asked for"))
 	}
-	e, err := c.client.of(r.Registry())
+	e, err := c.client.of(r.Registry(), c.who.Tenant)
 	if err == nil {
-		defer c.client.release(e)
+		defer c.client.release(e, c.who.Tenant)
 		err = f(talk{e, c})
 	}
 	if err != nil {

@@ -79,11 +79,11 @@ func TestEveryWayToGiveCredentials(t *testing.T) {
 				give(t, r.Host(), &b, &cfg)
 				cfg.Registries = []registry.Registry{b}
 				c := newClient(t, cfg)
-				found, err := c.Evidence(t.Context(), app.Ref)
+				found, err := c.Conversation(who).Evidence(t.Context(), app.Ref)
 				wantItems(t, found, err, "a,b")
 				// Now it is known what the registry wants.
 				r.Forget()
-				found, err = c.Evidence(t.Context(), app.Ref)
+				found, err = c.Conversation(who).Evidence(t.Context(), app.Ref)
 				wantItems(t, found, err, "a,b")
 				if sent := authorizations(r); len(sent) != 1 || sent[0] == "" {
 					t.Errorf("then %q was sent", sent)
@@ -98,7 +98,7 @@ func TestRequestsThatStartTogetherGetOneToken(t *testing.T) {
 	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Auth: &sigstoretest.Auth{Token: true, Anonymous: true}})
 	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 	c := asks(t, r)
-	if _, err := c.Evidence(t.Context(), app.Ref); err != nil {
+	if _, err := c.Conversation(who).Evidence(t.Context(), app.Ref); err != nil {
 		t.Fatal(err)
 	}
 	tokens := 0
@@ -115,7 +115,7 @@ func TestRequestsThatStartTogetherGetOneToken(t *testing.T) {
 	}
 	// One that ends before its time is replaced.
 	r.RevokeTokens()
-	if found, err := c.Evidence(t.Context(), app.Ref); err != nil || len(found.Problems) > 0 {
+	if found, err := c.Conversation(who).Evidence(t.Context(), app.Ref); err != nil || len(found.Problems) > 0 {
 		t.Error(found, err)
 	}
 }
@@ -131,7 +131,7 @@ func TestOtherRepositoriesAreAskedForWithoutCredentials(t *testing.T) {
 		for path, ok := range map[string]bool{"pay/api": true, "pay/a/b": true, "exact": true, "exact/x": true, "payroll/x": false, "exactly": false, "other/pay/x": false, "pay": false} {
 			r.Forget()
 			app := r.PushImage(path, sigstoretest.Image{Content: "v1"})
-			_, _, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+			_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 			if ok && err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
@@ -235,7 +235,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 		b.Username, b.Password = user, "wr0ng"
 		c := newClient(t, registry.Config{Registries: []registry.Registry{b}})
 		for range 2 {
-			_, _, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+			_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 			wantKind(t, err, registry.Denied, "accept")
 			if strings.Contains(err.Error(), "wr0ng") {
 				t.Error(err)
@@ -254,7 +254,7 @@ func TestARegistryThatWantsSomethingElse(t *testing.T) {
 			}
 			w.WriteHeader(401)
 		})
-		_, _, err := asks(t, r).Manifest(t.Context(), r.Repository("pay/api"), image.Of(nil))
+		_, _, err := asks(t, r).Conversation(who).Manifest(t.Context(), r.Repository("pay/api"), image.Of(nil))
 		if header == "Bearer" {
 			wantKind(t, err, registry.Malformed, "no place")
 		} else {
@@ -290,7 +290,7 @@ func TestTokensBeyondABound(t *testing.T) {
 			r.Break(sigstoretest.On{Path: "/token"}, c.fault)
 			ctx, cancel := withTimeout(t, 2*time.Second)
 			defer cancel()
-			_, _, err := asks(t, r).Manifest(ctx, app.Ref.Repository, app.Ref.Digest)
+			_, _, err := asks(t, r).Conversation(who).Manifest(ctx, app.Ref.Repository, app.Ref.Digest)
 			wantKind(t, err, c.kind, "token")
 		})
 	}
@@ -312,7 +312,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 	}
 	defer c.Close()
 	ask := func() error {
-		_, _, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+		_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 		return err
 	}
 	write := func(path, content string) {
@@ -387,7 +387,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, err = c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+		_, _, err = c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 		wantKind(t, err, registry.Unavailable, "proxy")
 		c.Close()
 		if text := err.Error() + lines.all(); strings.Contains(text, "s3cret") || strings.Contains(text, "pr0xy") {
@@ -407,7 +407,7 @@ func TestManyAtOnceWithCredentials(t *testing.T) {
 		app := r.PushImage(fmt.Sprint("pay/", i%2), sigstoretest.Image{Content: "v1"})
 		r.Attach(app.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, fmt.Sprint("s", i)))
 		all.Go(func() {
-			if found, err := c.Evidence(t.Context(), app.Ref); err != nil || len(found.Problems) > 0 {
+			if found, err := c.Conversation(who).Evidence(t.Context(), app.Ref); err != nil || len(found.Problems) > 0 {
 				t.Errorf("%v, %v", found, err)
 			}
 		})

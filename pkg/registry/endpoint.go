@@ -2,7 +2,6 @@ package registry
 
 import (
 	"cmp"
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -15,8 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
 )
 
@@ -28,6 +26,9 @@ const (
 	// there as much as there may be.
 	perSecond = 50
 	burst     = 200
+	// Of all these one tenant has no more than half. maxWaiting is how many requests
+	// of one may wait.
+	maxWaiting = 1024
 )
 
 // dockerHubHost is where the registry is that images call docker.io.
@@ -52,13 +53,10 @@ type endpoint struct {
 	// block is nil for a registry without one.
 	block *block
 
-	slots  chan struct{}
-	bucket *rate.Limiter
+	// queue is where requests wait for their turn.
+	queue *fair.Queue
 	// heavy holds something while a long answer is read and parsed.
 	heavy chan struct{}
-	// turn holds something while somebody gets a token, so that requests that start
-	// together get one.
-	turn chan struct{}
 
 	// transports is held while transports are replaced because the CA file has
 	// changed.
@@ -75,11 +73,20 @@ type endpoint struct {
 	// scheme is the authentication that the registry asked for last.
 	scheme string
 	tokens tokens
+	// getting are the tokens that somebody is about to get: so that requests that
+	// start together get one.
+	getting map[tokenKey]chan struct{}
+	// answered is when the last answer came.
+	answered time.Time
+	// broken are the hosts that could not be connected to the last time, by scheme,
+	// host and port: the registry's own, and those that it leads to.
+	broken map[string]*breaker
 	// told is whether it was logged that a host for tokens gets no credentials.
 	told bool
 
-	// users and used are guarded by Client.mu.
-	users int
+	// users, by their tenants, and used, which is when there was one, are guarded by
+	// Client.mu.
+	users map[string]int
 	used  time.Time
 }
 
@@ -106,11 +113,16 @@ func (c *Client) bareEndpoint(registry string) *endpoint {
 	return &endpoint{
 		client:   c,
 		registry: registry,
-		slots:    make(chan struct{}, maxAtOnce),
-		bucket:   rate.NewLimiter(perSecond, burst),
-		tokens:   tokens{},
-		heavy:    make(chan struct{}, 1),
-		turn:     make(chan struct{}, 1),
+		queue: fair.New(fair.Limits{
+			Slots: maxAtOnce, TenantSlots: maxAtOnce / 2,
+			Rate: perSecond, Burst: burst, TenantRate: perSecond / 2, TenantBurst: burst / 2,
+			Waiting: maxWaiting,
+		}),
+		heavy:   make(chan struct{}, 1),
+		tokens:  tokens{},
+		getting: map[tokenKey]chan struct{}{},
+		broken:  map[string]*breaker{},
+		users:   map[string]int{},
 	}
 }
 
@@ -195,7 +207,7 @@ func (c *Client) newEndpoint(r Registry) (*endpoint, error) {
 	}
 	e.abroad = c.outside
 	if e.block.proxy != nil {
-		e.abroad = c.orFixed(newTransport(transportOptions{proxy: e.block.proxy, timeout: c.timeout}))
+		e.abroad = c.orFixed(newTransport(transportOptions{proxy: e.block.proxy, connect: c.connect}))
 	}
 	return e, nil
 }
@@ -266,8 +278,9 @@ func (e *endpoint) transport() (http.RoundTripper, error) {
 	if e.own == nil || e.trusted != trusted {
 		if e.own != nil {
 			closeIdle(e.own) // requests that are under way keep their connections
+			e.forgetBroken()
 		}
-		e.own = e.client.orFixed(newTransport(transportOptions{roots: roots, proxy: e.block.proxy, timeout: e.client.timeout}))
+		e.own = e.client.orFixed(newTransport(transportOptions{roots: roots, proxy: e.block.proxy, connect: e.client.connect}))
 		e.trusted = trusted
 	}
 	return e.own, nil
@@ -365,25 +378,3 @@ func (e *endpoint) url(r image.Repository, kind, what string) *url.URL {
 	u.Path = "/v2/" + e.prefix + r.Path() + "/" + kind + "/" + what
 	return &u
 }
-
-// enter waits until the registry may be sent a request. After a nil error the
-// caller must leave.
-func (e talk) enter(ctx context.Context) error {
-	if err := e.waitPause(ctx); err != nil {
-		return err
-	}
-	if err := e.bucket.Wait(ctx); err != nil {
-		if ctx.Err() != nil {
-			return ended(ctx)
-		}
-		return fail(Limit, "the registry was sent %d requests and is sent no more than %d a second, which are too few in the time that there is", burst, perSecond)
-	}
-	select {
-	case e.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fail(Unavailable, "%d other requests to the registry were under way: %w", maxAtOnce, context.Cause(ctx))
-	}
-}
-
-func (e talk) leave() { <-e.slots }

@@ -140,7 +140,7 @@ func (s *search) underTag(ctx context.Context, tag string) part {
 	var p part
 	what := "tag " + tag
 	var m *image.Manifest
-	err := s.reading(ctx, s.aboutManifest(s.ref.Repository, tag), func(a *answer) (err error) {
+	err := s.reading(ctx, s.aboutTag(s.ref.Repository, tag), func(a *answer) (err error) {
 		p.answered++
 		m, err = parseManifest(a)
 		if err == nil && m.IsIndex() {

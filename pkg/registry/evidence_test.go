@@ -41,7 +41,7 @@ func TestEvidenceOfEveryFormatInEveryPlace(t *testing.T) {
 	r.Attach(app.Ref, sigstoretest.FallbackTag, signed(evidence.Bundle, "six"))
 	r.Attach(other.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, "of another"), signed(evidence.Bundle, "of another, too"))
 
-	found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+	found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 	if err != nil || len(found.Problems) > 0 {
 		t.Fatal(found, err)
 	}
@@ -85,7 +85,7 @@ func TestTheOrderDependsOnlyOnWhatThereIs(t *testing.T) {
 			r.Attach(app.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, fmt.Sprint("s", i)))
 			r.Attach(app.Ref, []sigstoretest.Place{sigstoretest.Referrers, sigstoretest.FallbackTag}[(i+attempt)%2], signed(evidence.Bundle, fmt.Sprint("b", i)))
 		}
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		if err != nil || len(found.Items) != 40 || len(found.Problems) > 0 {
 			t.Fatal(found, err)
 		}
@@ -106,7 +106,7 @@ func TestNoEvidenceIsAnAnswer(t *testing.T) {
 	for _, noReferrers := range []bool{false, true} {
 		r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{NoReferrers: noReferrers})
 		app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		if err != nil || len(found.Items)+len(found.Problems) > 0 {
 			t.Errorf("%+v, %v", found, err)
 		}
@@ -125,7 +125,7 @@ func TestOnlyTheFallbackTag(t *testing.T) {
 		app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 		r.Attach(app.Ref, sigstoretest.FallbackTag, signed(evidence.Bundle, "a"))
 		r.Attach(app.Ref, sigstoretest.Referrers, signed(evidence.Bundle, "not to be found"))
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		wantItems(t, found, err, "a")
 		if err == nil && len(found.Problems) > 0 {
 			t.Errorf("%d: %v", status, found.Problems)
@@ -142,7 +142,7 @@ func TestTheSameBundleInBothLists(t *testing.T) {
 		r.AddFallback(app.Ref, d)
 	}
 	bundled(r, app.Ref, "another/manifest", "a")
-	found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+	found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 	wantItems(t, found, err, "a")
 }
 
@@ -160,7 +160,7 @@ func TestWhatAListSaysOfAnEntryDecidesNothing(t *testing.T) {
 	r.PutManifest("pay/api", image.OCIManifest, manifestOf(app.Ref.Digest, bundleType, descriptor("application/spdx+json", []byte("sbom"))))
 	r.PutManifest("pay/api", image.OCIManifest, manifestOf(app.Ref.Digest, bundleType))
 	r.PutManifest("pay/api", image.OCIManifest, manifestOf(app.Ref.Digest, bundleType, descriptor("application/vnd.dev.sigstore.bundlejson", []byte("sbom"))))
-	found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+	found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 	wantItems(t, found, err, "no type,old type,right type,wrong type")
 	if err == nil && len(found.Problems) > 0 {
 		t.Error(found.Problems)
@@ -208,7 +208,7 @@ func TestAReferenceRegistryThatListsWrongTypes(t *testing.T) {
 		}, static.NewLayer([]byte(content), bundleType))
 	}
 	c := newClient(t, registry.Config{Registries: []registry.Registry{{Host: host, CAPath: file(t, "ca.pem", certificate(server.Certificate()))}}})
-	found, err := c.Evidence(t.Context(), ref)
+	found, err := c.Conversation(who).Evidence(t.Context(), ref)
 	wantItems(t, found, err, "a,b")
 }
 
@@ -222,7 +222,7 @@ func TestOnePlaceThatFailsHidesNothing(t *testing.T) {
 		r.Attach(app.Ref, sigstoretest.FallbackTag, signed(evidence.Bundle, "f"))
 		want := map[string]string{".sig": "b,e,f", ".att": "b,f,s", "/referrers/": "e,f,s", "/manifests/sha256-": "b"}[path]
 		r.Break(sigstoretest.On{Path: path}, sigstoretest.Status(http.StatusBadGateway))
-		found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		wantItems(t, found, err, want)
 		if found == nil || len(found.Problems) == 0 {
 			t.Errorf("%s: no problem", path)
@@ -240,18 +240,18 @@ func TestNothingAnswers(t *testing.T) {
 	c := asks(t, r)
 	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 	r.Break(sigstoretest.On{}, sigstoretest.Status(http.StatusBadGateway))
-	_, err := c.Evidence(t.Context(), app.Ref)
+	_, err := c.Conversation(who).Evidence(t.Context(), app.Ref)
 	wantKind(t, err, registry.Unavailable, "502", app.Ref.Digest.String(), app.Ref.Repository.String())
 
 	// Of several reasons that counts for which waiting helps least.
 	r.Mend()
 	r.Break(sigstoretest.On{Path: ".sig"}, sigstoretest.Status(http.StatusForbidden))
 	r.Break(sigstoretest.On{}, sigstoretest.Status(http.StatusBadGateway))
-	_, err = c.Evidence(t.Context(), app.Ref)
+	_, err = c.Conversation(who).Evidence(t.Context(), app.Ref)
 	wantKind(t, err, registry.Denied, "502", "403")
 
 	r.Close()
-	_, err = c.Evidence(t.Context(), app.Ref)
+	_, err = c.Conversation(who).Evidence(t.Context(), app.Ref)
 	wantKind(t, err, registry.Unavailable, "refused")
 }
 
@@ -326,7 +326,7 @@ func TestEvidenceThatIsBroken(t *testing.T) {
 			app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 			r.Attach(app.Ref, sigstoretest.Usual, signed(evidence.SimpleSigning, "good"))
 			c.spoil(r, app.Ref)
-			found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+			found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 			if !strings.Contains(contents(found), "good") {
 				t.Errorf("got %q, %v", contents(found), err)
 			}
@@ -346,6 +346,6 @@ func TestAWrongDescriptionOfABlobSpoilsNoRightOne(t *testing.T) {
 		layer["size"] = size
 		r.PutManifest("pay/api", image.OCIManifest, manifestOf(app.Ref.Digest, bundleType, layer))
 	}
-	found, err := asks(t, r).Evidence(t.Context(), app.Ref)
+	found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 	wantItems(t, found, err, "good")
 }

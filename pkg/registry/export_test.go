@@ -14,6 +14,8 @@ type Changes struct {
 	Transport http.RoundTripper
 	// Timeout replaces the one for a request.
 	Timeout time.Duration
+	// Connect replaces the one for a connection.
+	Connect time.Duration
 	// May replaces the rule for the addresses of strangers.
 	May func(netip.Addr) bool
 }
@@ -23,6 +25,9 @@ func NewWith(cfg Config, log *slog.Logger, changes Changes) (*Client, error) {
 		c.fixed = changes.Transport
 		if changes.Timeout > 0 {
 			c.timeout = changes.Timeout
+		}
+		if changes.Connect > 0 {
+			c.connect = changes.Connect
 		}
 		if changes.May != nil {
 			c.may = changes.May
@@ -44,11 +49,11 @@ func Public(a netip.Addr) bool { return public(a) }
 // Tokens is how many tokens are kept for a registry, Strangers for how many
 // registries without a block anything is.
 func (c *Client) Tokens(registry string) int {
-	e, err := c.of(registry)
+	e, err := c.of(registry, "")
 	if err != nil {
 		return -1
 	}
-	defer c.release(e)
+	defer c.release(e, "")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.tokens)
@@ -63,11 +68,11 @@ func (c *Client) Strangers() int {
 // LeadsAbroad is whether what a registry leads to is asked for with the same care
 // as what strangers lead to.
 func (c *Client) LeadsAbroad(registry string, to *url.URL) (bool, error) {
-	e, err := c.of(registry)
+	e, err := c.of(registry, "")
 	if err != nil {
 		return false, err
 	}
-	defer c.release(e)
+	defer c.release(e, "")
 	transport, err := e.way(to, nil)
 	return transport == c.outside, err
 }

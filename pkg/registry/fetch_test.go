@@ -28,15 +28,15 @@ func TestManifestsTagsAndBlobs(t *testing.T) {
 	c := asks(t, r)
 	for _, docker := range []bool{false, true} {
 		app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1", Tag: "v1", Docker: docker})
-		body, mediaType, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+		body, mediaType, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 		if !bytes.Equal(body, app.Manifest) || mediaType != app.MediaType || err != nil {
 			t.Errorf("manifest: %s, %q, %v", body, mediaType, err)
 		}
-		body, mediaType, err = c.Tag(t.Context(), app.Ref.Repository, "v1")
+		body, mediaType, err = c.Conversation(who).Tag(t.Context(), app.Ref.Repository, "v1")
 		if !bytes.Equal(body, app.Manifest) || mediaType != app.MediaType || err != nil {
 			t.Errorf("tag: %s, %q, %v", body, mediaType, err)
 		}
-		config, err := c.Blob(t.Context(), app.Ref.Repository, app.Config, 4<<20)
+		config, err := c.Conversation(who).Blob(t.Context(), app.Ref.Repository, app.Config, 4<<20)
 		if err != nil || image.Of(config) != app.Config {
 			t.Errorf("blob: %s, %v", config, err)
 		}
@@ -57,11 +57,11 @@ func TestWhatIsNotThere(t *testing.T) {
 	c := asks(t, r)
 	none := image.Of([]byte("none"))
 	repo := r.Repository("pay/api")
-	_, _, err := c.Manifest(t.Context(), repo, none)
+	_, _, err := c.Conversation(who).Manifest(t.Context(), repo, none)
 	wantKind(t, err, registry.NotFound, repo.String(), none.String(), "404")
-	_, _, err = c.Tag(t.Context(), repo, "v1")
+	_, _, err = c.Conversation(who).Tag(t.Context(), repo, "v1")
 	wantKind(t, err, registry.NotFound, repo.String(), `"v1"`, "404")
-	_, err = c.Blob(t.Context(), repo, none, 100)
+	_, err = c.Conversation(who).Blob(t.Context(), repo, none, 100)
 	wantKind(t, err, registry.NotFound, repo.String(), none.String())
 	if e, ok := errors.AsType[*registry.Error](err); !ok || e.Registry() != r.Host() || e.Repository != repo {
 		t.Errorf("%+v", e)
@@ -74,16 +74,16 @@ func TestWhatIsNoDigestOrTagIsNotAskedFor(t *testing.T) {
 	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
 	c := asks(t, r)
 	repo := r.Repository("pay/api")
-	_, _, err := c.Manifest(t.Context(), repo, image.Digest{})
+	_, _, err := c.Conversation(who).Manifest(t.Context(), repo, image.Digest{})
 	wantKind(t, err, registry.Malformed, "no digest")
-	_, err = c.Blob(t.Context(), repo, image.Digest{}, 100)
+	_, err = c.Conversation(who).Blob(t.Context(), repo, image.Digest{}, 100)
 	wantKind(t, err, registry.Malformed, "no digest")
-	_, err = c.Evidence(t.Context(), image.Ref{Repository: repo})
+	_, err = c.Conversation(who).Evidence(t.Context(), image.Ref{Repository: repo})
 	wantKind(t, err, registry.Malformed, "no digest")
-	_, err = c.Evidence(t.Context(), image.Ref{Digest: image.Of(nil)})
+	_, err = c.Conversation(who).Evidence(t.Context(), image.Ref{Digest: image.Of(nil)})
 	wantKind(t, err, registry.Malformed, "no repository")
 	for _, tag := range []string{"", "../../x", "a/b", "sha256:" + strings.Repeat("a", 64), "a?b", "a%2fb", "\n"} {
-		_, _, err = c.Tag(t.Context(), repo, tag)
+		_, _, err = c.Conversation(who).Tag(t.Context(), repo, tag)
 		wantKind(t, err, registry.Malformed, "not a tag")
 	}
 	if n := len(r.Requests()); n > 0 {
@@ -100,16 +100,16 @@ func TestARegistryThatAnswersWithSomethingElse(t *testing.T) {
 	good := r.PushImage("app", sigstoretest.Image{Content: "good"})
 	evil := r.PushImage("app", sigstoretest.Image{Content: "evil"})
 	r.Break(sigstoretest.On{Path: "/manifests/" + good.Ref.Digest.String()}, sigstoretest.Body(good.MediaType, evil.Manifest))
-	_, _, err := c.Manifest(t.Context(), good.Ref.Repository, good.Ref.Digest)
+	_, _, err := c.Conversation(who).Manifest(t.Context(), good.Ref.Repository, good.Ref.Digest)
 	wantKind(t, err, registry.Malformed, "something else", evil.Ref.Digest.String())
 	r.Break(sigstoretest.On{Path: "/blobs/" + good.Config.String()}, sigstoretest.Body("application/octet-stream", []byte("{}")))
-	_, err = c.Blob(t.Context(), good.Ref.Repository, good.Config, 100)
+	_, err = c.Conversation(who).Blob(t.Context(), good.Ref.Repository, good.Config, 100)
 	wantKind(t, err, registry.Malformed, "something else")
 
 	// The header alone decides nothing.
 	r.Mend()
 	r.Break(sigstoretest.On{}, sigstoretest.Header("Docker-Content-Digest", evil.Ref.Digest.String()))
-	if _, _, err := c.Manifest(t.Context(), good.Ref.Repository, good.Ref.Digest); err != nil {
+	if _, _, err := c.Conversation(who).Manifest(t.Context(), good.Ref.Repository, good.Ref.Digest); err != nil {
 		t.Error(err)
 	}
 }
@@ -139,7 +139,7 @@ func TestTheReferenceReadsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	body, mediaType, err := c.Tag(t.Context(), repo, "v1")
+	body, mediaType, err := c.Conversation(who).Tag(t.Context(), repo, "v1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestTheReferenceReadsTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, mediaType, err := c.Manifest(t.Context(), repo, child.Digest)
+		body, mediaType, err := c.Conversation(who).Manifest(t.Context(), repo, child.Digest)
 		if diff := cmp.Diff(string(wantBody), string(body)); diff != "" || err != nil {
 			t.Fatal(diff, err)
 		}
@@ -175,7 +175,7 @@ func TestTheReferenceReadsTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		config, err := c.Blob(t.Context(), repo, m.Config.Digest, 1<<20)
+		config, err := c.Conversation(who).Blob(t.Context(), repo, m.Config.Digest, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}

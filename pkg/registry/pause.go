@@ -18,7 +18,7 @@ const (
 func (e *endpoint) patiently(ctx context.Context, ask func() (*reply, error)) (*reply, error) {
 	for pauses := 0; ; pauses++ {
 		r, err := ask()
-		if err != nil || !e.asksToWait(r, pauses) || pauses == maxPauses {
+		if err != nil || r == nil || !e.asksToWait(r, pauses) || pauses == maxPauses {
 			return r, err
 		}
 	}
@@ -60,17 +60,14 @@ func retryAfter(s string, now time.Time) (time.Duration, bool) {
 // that much time is told at once.
 func (e *endpoint) waitPause(ctx context.Context) error {
 	for {
-		e.mu.Lock()
-		until := e.paused
-		e.mu.Unlock()
-		wait := time.Until(until)
+		wait := e.pause()
 		if wait <= 0 {
 			if ctx.Err() != nil {
 				return ended(ctx)
 			}
 			return nil
 		}
-		if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
 			return fail(Unavailable, "the registry has had too many requests (429 or 503 with Retry-After) and is to be asked in %v again, which is too late", wait.Round(time.Millisecond))
 		}
 		timer := time.NewTimer(wait)
@@ -81,4 +78,11 @@ func (e *endpoint) waitPause(ctx context.Context) error {
 			return ended(ctx)
 		}
 	}
+}
+
+// pause is for how long the registry wants to be left alone.
+func (e *endpoint) pause() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Until(e.paused)
 }

@@ -32,7 +32,7 @@ func TestCredentialsGoToNoRealmThatTheRegistryChooses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_, _, err = c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+		_, _, err = c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 		if err != nil { // anybody may read with an anonymous token
 			t.Error(err)
 		}
@@ -53,7 +53,7 @@ func TestNoTokenIsTakenFromTheOpen(t *testing.T) {
 	plain := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Plain: true})
 	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{Auth: &sigstoretest.Auth{Users: users, Token: true, Realm: plain.URL() + "/token"}})
 	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
-	_, _, err := asks(t, r, plain).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err := asks(t, r, plain).Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	wantKind(t, err, registry.NotAllowed, "not protected")
 	if n := len(plain.Requests()); n > 0 {
 		t.Errorf("%d requests", n)
@@ -68,7 +68,7 @@ func TestItIsSaidThatCredentialsWereHeldBack(t *testing.T) {
 	b := block(t, r)
 	b.Username, b.Password = user, password
 	c := newClient(t, registry.Config{Registries: []registry.Registry{b, block(t, thief)}})
-	_, _, err := c.Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+	_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 	wantKind(t, err, registry.Denied, "were not sent to", thief.Host(), "token_hosts")
 }
 
@@ -107,7 +107,7 @@ func TestRealmsThatAreNotAsked(t *testing.T) {
 		app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
 		b := block(t, r)
 		b.Username, b.Password = user, password
-		_, _, err := newClient(t, registry.Config{Registries: []registry.Registry{b}}).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+		_, _, err := newClient(t, registry.Config{Registries: []registry.Registry{b}}).Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
 		wantKind(t, err, kind)
 		if err != nil && strings.Contains(err.Error(), "pw") {
 			t.Error(err)
@@ -137,7 +137,7 @@ func TestRedirectsCarryNoCredentialsElsewhere(t *testing.T) {
 			}
 			redirect(w, q, serve)
 		})
-		if _, err := c.Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20); err != nil {
+		if _, err := c.Conversation(who).Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20); err != nil {
 			t.Error(err)
 		}
 		if sent := authorizations(storage); len(sent) != 1 || sent[0] != "" {
@@ -146,7 +146,7 @@ func TestRedirectsCarryNoCredentialsElsewhere(t *testing.T) {
 
 		// Who is sent back has nothing either, and is not asked for anything.
 		storage.Break(sigstoretest.On{}, sigstoretest.Redirect(r.URL()+"/v2/pay/api/manifests/"+app.Ref.Digest.String()))
-		_, err := c.Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20)
+		_, err := c.Conversation(who).Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20)
 		wantKind(t, err, registry.Denied, "sent us to", "401")
 		// Nor does a place that we were sent to get any by asking.
 		storage.Mend()
@@ -154,7 +154,7 @@ func TestRedirectsCarryNoCredentialsElsewhere(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
 			w.WriteHeader(401)
 		})
-		_, err = c.Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20)
+		_, err = c.Conversation(who).Blob(t.Context(), app.Ref.Repository, app.Config, 1<<20)
 		wantKind(t, err, registry.Denied, "sent us to", storage.Host())
 	}
 }

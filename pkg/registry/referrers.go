@@ -98,10 +98,7 @@ func (s *search) takeBundles(ctx context.Context, p *part, room *room, manifests
 
 // bundleLayer returns the layer of a manifest that is a bundle, nil if it has none.
 func (s *search) bundleLayer(ctx context.Context, d image.Digest) (layer *image.Descriptor, err error) {
-	err = s.reading(ctx, s.aboutManifest(s.ref.Repository, d.String()), func(a *answer) error {
-		if err := compare(a.body, d); err != nil {
-			return err
-		}
+	err = s.reading(ctx, s.aboutManifest(image.Ref{Repository: s.ref.Repository, Digest: d}), func(a *answer) error {
 		m, err := parseManifest(a)
 		if err == nil {
 			layer, err = onlyBundle(m)
@@ -170,7 +167,7 @@ func hasNoList(err error) bool {
 // listTag reads the list under the tag that stands in for the registry's ("Referrers
 // Tag Schema").
 func (s *search) listTag(ctx context.Context, tag string, to *listing) error {
-	err := s.reading(ctx, s.aboutManifest(s.ref.Repository, tag), to.read)
+	err := s.reading(ctx, s.aboutTag(s.ref.Repository, tag), to.read)
 	if err != nil && kindOf(err) == NotFound {
 		to.answered = true
 		return nil

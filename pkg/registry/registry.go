@@ -102,7 +102,8 @@ func (l Limits) orDefaults() Limits {
 const (
 	// requestTimeout bounds one request from the dial to the last byte.
 	requestTimeout = 5 * time.Second
-	// maxStrangers is of how many registries without a block anything is kept.
+	// maxStrangers is of how many registries without a block anything is kept. One
+	// tenant may be asking half of them.
 	maxStrangers = 256
 )
 
@@ -114,6 +115,7 @@ type Client struct {
 	salt    []byte
 	docker  *watched[auths]
 	timeout time.Duration
+	connect time.Duration
 	// may is which addresses hosts without a block may have.
 	may func(netip.Addr) bool
 	// fixed replaces all transports in tests.
@@ -127,7 +129,9 @@ type Client struct {
 	mu sync.Mutex
 	// strangers are the registries without blocks that were asked, by name.
 	strangers map[string]*endpoint
-	closed    bool
+	// asking is how many of them each tenant is asking.
+	asking map[string]int
+	closed bool
 }
 
 // New returns a Client. All files are read; what is wrong with the configuration
@@ -141,9 +145,11 @@ func newClient(cfg Config, log *slog.Logger, change func(*Client)) (*Client, err
 		log:        log,
 		salt:       cfg.Salt,
 		timeout:    requestTimeout,
+		connect:    connectTimeout,
 		may:        public,
 		configured: map[string]*endpoint{},
 		strangers:  map[string]*endpoint{},
+		asking:     map[string]int{},
 	}
 	if c.salt == nil {
 		c.salt = []byte(rand.Text())
@@ -151,7 +157,7 @@ func newClient(cfg Config, log *slog.Logger, change func(*Client)) (*Client, err
 	if change != nil {
 		change(c)
 	}
-	c.outside = c.orFixed(newTransport(transportOptions{may: c.may, timeout: c.timeout}))
+	c.outside = c.orFixed(newTransport(transportOptions{may: c.may, connect: c.connect}))
 	var problems []error
 	if cfg.DockerConfigPath != "" {
 		c.docker = &watched[auths]{path: cfg.DockerConfigPath, parse: parseDockerConfig, log: log, optional: true}
@@ -198,22 +204,42 @@ func (c *Client) Close() {
 
 // of returns the endpoint of a registry that may be asked; the caller must release
 // it.
-func (c *Client) of(registry string) (*endpoint, error) {
+func (c *Client) of(registry, tenant string) (*endpoint, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := cmp.Or(c.configured[registry], c.strangers[registry])
+	e := c.configured[registry]
 	if e == nil {
-		if !c.cfg.Any {
-			return nil, fail(NotAllowed, `the registry is not configured: add registry %q {} to the configuration, or set registries = "any"`, registry)
+		var err error
+		if e, err = c.stranger(registry, tenant); err != nil {
+			return nil, err
 		}
+	}
+	e.users[tenant]++
+	e.used = time.Now()
+	return e, nil
+}
+
+// stranger returns the endpoint of a registry without a block. It is called with
+// c.mu held.
+func (c *Client) stranger(registry, tenant string) (*endpoint, error) {
+	if !c.cfg.Any {
+		return nil, fail(NotAllowed, `the registry is not configured: add registry %q {} to the configuration, or set registries = "any"`, registry)
+	}
+	e := c.strangers[registry]
+	if e != nil && e.users[tenant] > 0 {
+		return e, nil
+	}
+	if c.asking[tenant] >= maxStrangers/2 {
+		return nil, fail(Limit, "more than %d registries without a block in the configuration are being asked for the namespace %q", maxStrangers/2, clip(tenant))
+	}
+	if e == nil {
 		if len(c.strangers) >= maxStrangers && !c.forget() {
 			return nil, fail(Limit, "more than %d registries without a block in the configuration are being asked", maxStrangers)
 		}
 		e = c.newStranger(registry)
 		c.strangers[registry] = e
 	}
-	e.users++
-	e.used = time.Now()
+	c.asking[tenant]++
 	return e, nil
 }
 
@@ -222,7 +248,7 @@ func (c *Client) of(registry string) (*endpoint, error) {
 func (c *Client) forget() bool {
 	var oldest *endpoint
 	for _, e := range c.strangers {
-		if e.users == 0 && (oldest == nil || e.used.Before(oldest.used)) {
+		if len(e.users) == 0 && (oldest == nil || e.used.Before(oldest.used)) {
 			oldest = e
 		}
 	}
@@ -233,10 +259,17 @@ func (c *Client) forget() bool {
 	return true
 }
 
-func (c *Client) release(e *endpoint) {
+func (c *Client) release(e *endpoint, tenant string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.users--
+	if e.users[tenant]--; e.users[tenant] == 0 {
+		delete(e.users, tenant)
+		if e.block == nil {
+			if c.asking[tenant]--; c.asking[tenant] == 0 {
+				delete(c.asking, tenant)
+			}
+		}
+	}
 	if c.closed {
 		e.close()
 	}

@@ -30,6 +30,9 @@ type question struct {
 	repository image.Repository
 	url        *url.URL
 	accept     string
+	// digest is what the answer must have, if it is asked for by its digest.
+	byDigest bool
+	digest   image.Digest
 	// max is how long the answer may be, in bytes; size is how long it is, where
 	// that is known, and else negative.
 	max, size int64
@@ -56,43 +59,39 @@ type reply struct {
 }
 
 // manifest fetches by digest, and compares.
-func (e talk) manifest(ctx context.Context, r image.Repository, d image.Digest) (*answer, error) {
-	if d.IsZero() {
-		return nil, fail(Malformed, "no digest is asked for")
-	}
-	a, err := e.get(ctx, e.aboutManifest(r, d.String()))
-	if err != nil {
-		return nil, err
-	}
-	return a, compare(a.body, d)
+func (t talk) manifest(ctx context.Context, r image.Repository, d image.Digest) (*answer, error) {
+	return t.get(ctx, t.aboutManifest(image.Ref{Repository: r, Digest: d}))
 }
 
-func (e *endpoint) aboutManifest(r image.Repository, reference string) question {
-	return question{repository: r, url: e.url(r, "manifests", reference), accept: manifestTypes, max: e.client.limits.MaxManifest, size: -1}
+func (e *endpoint) aboutManifest(ref image.Ref) question {
+	q := e.aboutTag(ref.Repository, ref.Digest.String())
+	q.byDigest, q.digest = true, ref.Digest
+	return q
+}
+
+func (e *endpoint) aboutTag(r image.Repository, tag string) question {
+	return question{repository: r, url: e.url(r, "manifests", tag), accept: manifestTypes, max: e.client.limits.MaxManifest, size: -1}
 }
 
 // tag fetches what a tag means.
-func (e talk) tag(ctx context.Context, r image.Repository, tag string) (*answer, error) {
+func (t talk) tag(ctx context.Context, r image.Repository, tag string) (*answer, error) {
 	if !image.ValidTag(tag) {
 		return nil, fail(Malformed, "%q is not a tag", clip(tag))
 	}
-	return e.get(ctx, e.aboutManifest(r, tag))
+	return t.get(ctx, t.aboutTag(r, tag))
 }
 
 // blob fetches by digest, and compares.
-func (e talk) blob(ctx context.Context, r image.Repository, d image.Digest, most int64) ([]byte, error) {
-	return e.blobOf(ctx, r, d, most, -1)
+func (t talk) blob(ctx context.Context, r image.Repository, d image.Digest, most int64) ([]byte, error) {
+	return t.blobOf(ctx, r, d, most, -1)
 }
 
-func (e talk) blobOf(ctx context.Context, r image.Repository, d image.Digest, most, size int64) ([]byte, error) {
-	if d.IsZero() {
-		return nil, fail(Malformed, "no digest is asked for")
-	}
-	a, err := e.get(ctx, question{repository: r, url: e.url(r, "blobs", d.String()), accept: "*/*", max: most, size: size})
+func (t talk) blobOf(ctx context.Context, r image.Repository, d image.Digest, most, size int64) ([]byte, error) {
+	a, err := t.get(ctx, question{repository: r, url: t.url(r, "blobs", d.String()), accept: "*/*", max: most, size: size, byDigest: true, digest: d})
 	if err != nil {
 		return nil, err
 	}
-	return a.body, compare(a.body, d)
+	return a.body, nil
 }
 
 // compare is what makes an answer one to the question: nothing else that a registry
@@ -104,12 +103,36 @@ func compare(body []byte, want image.Digest) error {
 	return nil
 }
 
-// get asks until there is an answer: with credentials when the registry wants some,
+// get takes what has a digest from the store, or asks for it and puts it there. What
+// has none is asked for each time: a list of signatures that is old would hide that
+// one was taken away (ADVERSARIAL.md row 42).
+func (t talk) get(ctx context.Context, q question) (*answer, error) {
+	if !q.byDigest {
+		return t.ask(ctx, q)
+	}
+	if q.digest.IsZero() {
+		return nil, fail(Malformed, "no digest is asked for")
+	}
+	if a := t.stored(q); a != nil {
+		return a, nil
+	}
+	a, err := t.ask(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := compare(a.body, q.digest); err != nil {
+		return nil, err
+	}
+	t.store(q, a)
+	return a, nil
+}
+
+// ask asks until there is an answer: with credentials when the registry wants some,
 // and again when it wants us to wait.
-func (e talk) get(ctx context.Context, q question) (*answer, error) {
-	auth := e.remembered(q.repository)
+func (t talk) ask(ctx context.Context, q question) (*answer, error) {
+	auth := t.remembered(q.repository)
 	for challenged := false; ; challenged = true {
-		r, err := e.patiently(ctx, func() (*reply, error) { return e.exchange(ctx, q, auth.header) })
+		r, err := t.patiently(ctx, func() (*reply, error) { return t.exchange(ctx, q, auth.header) })
 		if err != nil {
 			return nil, err
 		}
@@ -117,24 +140,25 @@ func (e talk) get(ctx context.Context, q question) (*answer, error) {
 		case r.status == http.StatusOK:
 			return &r.answer, nil
 		case r.status == http.StatusUnauthorized && !r.away && !challenged:
-			if auth, err = e.authorize(ctx, q.repository, r.header.Values("WWW-Authenticate"), auth); err != nil {
+			if auth, err = t.authorize(ctx, q.repository, r.header.Values("WWW-Authenticate"), auth); err != nil {
 				return nil, err
 			}
 		default:
-			return nil, e.refusal(r, q.repository, auth)
+			return nil, t.refusal(r, q.repository, auth)
 		}
 	}
 }
 
 // exchange makes a request and follows where the registry sends it.
-func (e talk) exchange(ctx context.Context, q question, authorization string) (*reply, error) {
-	if err := e.enter(ctx); err != nil {
+func (t talk) exchange(ctx context.Context, q question, authorization string) (*reply, error) {
+	leave, err := t.enter(ctx, q.url)
+	if err != nil {
 		return nil, err
 	}
-	defer e.leave()
+	defer leave()
 	u, away := q.url, false
 	for redirects := 0; ; redirects++ {
-		r, next, err := e.request(ctx, u, q, authorization)
+		r, next, err := t.request(ctx, u, q, authorization)
 		switch {
 		case err != nil && away:
 			return nil, fmt.Errorf("sent to %q: %w", clip(u.Host), err)
@@ -146,7 +170,7 @@ func (e talk) exchange(ctx context.Context, q question, authorization string) (*
 		case redirects == maxRedirects:
 			return nil, fail(Limit, "the registry redirects more than %d times", maxRedirects)
 		}
-		if !e.isOwn(next) {
+		if !t.isOwn(next) {
 			// For good: who was elsewhere has nothing to bring back.
 			authorization, away = "", true
 		}
@@ -155,12 +179,12 @@ func (e talk) exchange(ctx context.Context, q question, authorization string) (*
 }
 
 // request makes one request. next is where it is to be made instead.
-func (e *endpoint) request(ctx context.Context, u *url.URL, q question, authorization string) (_ *reply, next *url.URL, _ error) {
-	transport, err := e.way(u, nil)
+func (t talk) request(ctx context.Context, u *url.URL, q question, authorization string) (_ *reply, next *url.URL, _ error) {
+	transport, err := t.way(u, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := e.roundTrip(ctx, transport, u, q, authorization)
+	r, err := t.roundTrip(ctx, transport, u, q, authorization)
 	if err != nil || r.status < 300 || r.status >= 400 {
 		return r, nil, err
 	}
@@ -174,9 +198,13 @@ func (e *endpoint) request(ctx context.Context, u *url.URL, q question, authoriz
 
 // roundTrip sends one request and reads the answer, all of it within the time for
 // one request.
-func (e *endpoint) roundTrip(ctx context.Context, transport http.RoundTripper, u *url.URL, q question, authorization string) (*reply, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.client.timeout, fmt.Errorf("no complete answer within %v", e.client.timeout))
-	defer cancel()
+func (t talk) roundTrip(ctx context.Context, transport http.RoundTripper, u *url.URL, q question, authorization string) (*reply, error) {
+	attempt, err := t.attempt(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer attempt.close()
+	ctx = attempt.ctx
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    u,
@@ -196,7 +224,11 @@ func (e *endpoint) roundTrip(ctx context.Context, transport http.RoundTripper, u
 	// credentials, is not wanted here.
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return nil, explain(ctx, err)
+		err = explain(ctx, err)
+	}
+	attempt.end(err)
+	if err != nil {
+		return nil, err
 	}
 	defer resp.Body.Close()
 	r := &reply{status: resp.StatusCode, header: resp.Header}

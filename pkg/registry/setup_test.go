@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/podseal/podseal/pkg/evidence"
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
@@ -25,6 +26,9 @@ const (
 	simpleSigningType = "application/vnd.dev.cosign.simplesigning.v1+json"
 	envelopeType      = "application/vnd.dsse.envelope.v1+json"
 )
+
+// who asks, where it is of no importance.
+var who = fair.Who{Tenant: "pay"}
 
 // file writes a file of the test's.
 func file(t testing.TB, name string, content []byte) string {

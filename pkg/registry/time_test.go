@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/registry"
 )
@@ -21,6 +23,8 @@ import (
 type network struct {
 	// answer makes the answer to a host's request with that number, from 1.
 	answer func(n int, r *http.Request) (*http.Response, error)
+	// connect is what comes before it; nil is at once.
+	connect func(n int, r *http.Request) error
 
 	mu       sync.Mutex
 	numbers  map[string]int
@@ -48,6 +52,14 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer n.mu.Unlock()
 		n.inFlight[host]--
 	}()
+	trace := httptrace.ContextClientTrace(r.Context())
+	trace.GetConn(host)
+	if n.connect != nil {
+		if err := n.connect(number, r); err != nil {
+			return nil, err
+		}
+	}
+	trace.GotConn(httptrace.GotConnInfo{})
 	return n.answer(number, r)
 }
 
@@ -70,6 +82,16 @@ func answered(code int, body string, header ...string) *http.Response {
 
 // in asks about an empty blob of a repository, which every registry here has.
 func in(c *registry.Client, name string) func(context.Context) error {
+	return inOf(c, who.Tenant, name)
+}
+
+// inOf asks for a namespace, in a new conversation each time.
+func inOf(c *registry.Client, tenant, name string) func(context.Context) error {
+	return func(ctx context.Context) error { return within(c.Conversation(fair.Who{Tenant: tenant}), name)(ctx) }
+}
+
+// within asks in one conversation.
+func within(c *registry.Conversation, name string) func(context.Context) error {
 	repo, err := image.ParseRepository(name)
 	if err != nil {
 		panic(err)
@@ -199,7 +221,7 @@ func TestASlowRegistryHoldsNobodyElseUp(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 3 * registry.MaxAtOnce {
 			all.Go(func() {
-				wantKind(t, in(c, fmt.Sprint("slow.example.org/a", i))(t.Context()), registry.Unavailable, "no complete answer within 5s")
+				wantKind(t, inOf(c, fmt.Sprint("n", i%2), fmt.Sprint("slow.example.org/a", i))(t.Context()), registry.Unavailable, "no complete answer within 5s")
 			})
 		}
 		synctest.Wait()
@@ -209,7 +231,7 @@ func TestASlowRegistryHoldsNobodyElseUp(t *testing.T) {
 		n.wantStarts(t, "fast.example.org", 0)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		wantKind(t, in(c, "slow.example.org/late")(ctx), registry.Unavailable, "other requests to the registry were under way")
+		wantKind(t, in(c, "slow.example.org/late")(ctx), registry.Unavailable, "other requests to the registry were under way, and none of them was answered")
 		all.Wait()
 		if took := time.Since(n.made); took != 15*time.Second || n.atOnce["slow.example.org"] != registry.MaxAtOnce {
 			t.Errorf("%d at once, in %v", n.atOnce["slow.example.org"], took)
@@ -222,12 +244,17 @@ func TestARegistryIsSentSoManyRequestsASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(func(int, *http.Request) (*http.Response, error) { return answered(200, ""), nil })
 		c := online(t, n, registry.Config{Any: true})
-		ask := in(c, "example.org/a")
-		for range registry.Burst + registry.PerSecond {
-			if err := ask(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+		var all sync.WaitGroup
+		for i := range 2 {
+			all.Go(func() {
+				for range (registry.Burst + registry.PerSecond) / 2 {
+					if err := inOf(c, fmt.Sprint("n", i), "example.org/a")(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
 		}
+		all.Wait()
 		if took := time.Since(n.made).Round(time.Millisecond); took != time.Second {
 			t.Errorf("took %v", took)
 		}
@@ -235,7 +262,8 @@ func TestARegistryIsSentSoManyRequestsASecond(t *testing.T) {
 		// fault.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		wantKind(t, ask(ctx), registry.Limit, "no more than 50 a second")
+		wantKind(t, inOf(c, "n0", "example.org/a")(ctx), registry.Limit, "no more than 25 a second", `namespace "n0"`)
+		wantKind(t, inOf(c, "n2", "example.org/a")(ctx), registry.Limit, "no more than 50 a second")
 		if err := in(c, "other.example.org/a")(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -331,7 +359,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range registry.MaxStrangers {
 			all.Go(func() {
-				wantKind(t, in(c, fmt.Sprintf("slow%d.example.org/a", i))(t.Context()), registry.Unavailable)
+				wantKind(t, inOf(c, fmt.Sprint("n", i%2), fmt.Sprintf("slow%d.example.org/a", i))(t.Context()), registry.Unavailable)
 			})
 		}
 		synctest.Wait()

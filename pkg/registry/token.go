@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -95,8 +96,8 @@ func (e *endpoint) remembered(r image.Repository) authorization {
 
 // authorize returns what to make a request with that the registry has answered with
 // 401 when it was made with used.
-func (e talk) authorize(ctx context.Context, r image.Repository, header []string, used authorization) (authorization, error) {
-	cred, err := e.credentials(r)
+func (t talk) authorize(ctx context.Context, r image.Repository, header []string, used authorization) (authorization, error) {
+	cred, err := t.credentials(r)
 	if err != nil {
 		return authorization{}, err
 	}
@@ -106,33 +107,24 @@ func (e talk) authorize(ctx context.Context, r image.Repository, header []string
 		if i < 0 {
 			continue
 		}
-		e.mu.Lock()
-		e.scheme = scheme
-		e.mu.Unlock()
+		t.mu.Lock()
+		t.scheme = scheme
+		t.mu.Unlock()
 		if scheme == "bearer" {
-			return e.bearer(ctx, r, challenges[i], cred, used)
+			return t.bearer(ctx, r, challenges[i], cred, used)
 		}
 		auth := authorization{header: cred.basic()}
 		if cred == (credential{}) || auth == used {
-			return authorization{}, fail(Denied, "the registry wants a user name and a password: %s", e.advice(r, used))
+			return authorization{}, fail(Denied, "the registry wants a user name and a password: %s", t.advice(r, used))
 		}
 		return auth, nil
 	}
-	return authorization{}, fail(Denied, "the registry answered 401 and does not say what it wants: %s", e.advice(r, used))
+	return authorization{}, fail(Denied, "the registry answered 401 and does not say what it wants: %s", t.advice(r, used))
 }
 
 // bearer gets a token, or takes the one that another request has got meanwhile.
-func (e talk) bearer(ctx context.Context, r image.Repository, c challenge, cred credential, used authorization) (authorization, error) {
-	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
-	case <-ctx.Done():
-		return authorization{}, ended(ctx)
-	}
-	if now := e.remembered(r); now.header != "" && now != used {
-		return now, nil
-	}
-	realm, err := e.realm(c)
+func (t talk) bearer(ctx context.Context, r image.Repository, c challenge, cred credential, used authorization) (authorization, error) {
+	realm, err := t.realm(c)
 	if err != nil {
 		return authorization{}, err
 	}
@@ -140,31 +132,89 @@ func (e talk) bearer(ctx context.Context, r image.Repository, c challenge, cred 
 	with := ""
 	switch {
 	case cred == (credential{}):
-	case e.mayHaveCredentials(realm):
+	case t.mayHaveCredentials(realm):
 		with, auth.anonymous = cred.basic(), false
 	default:
 		auth.held = fmt.Sprintf("the credentials for it were not sent to %q, where the registry sends for tokens, because that is not its own host: "+
 			"token_hosts in the registry's block says which hosts may have them", clip(realm.Host))
-		e.logHeld(realm)
+		t.logHeld(realm)
 	}
 	query := realm.Query()
 	if service := c.parameters["service"]; service != "" {
 		query.Set("service", service)
 	}
 	// Not what the registry says: it is nobody's business to ask for more.
-	query.Set("scope", "repository:"+e.prefix+r.Path()+":pull")
+	query.Set("scope", "repository:"+t.prefix+r.Path()+":pull")
 	realm.RawQuery = query.Encode()
 
-	asked := time.Now()
-	value, life, err := e.askToken(ctx, realm, with, auth)
-	if err != nil {
-		return authorization{}, fmt.Errorf("token from %q: %w", clip(realm.Host), err)
+	var got authorization
+	answer, err := t.patiently(ctx, func() (*reply, error) {
+		// First the turn among all requests, then the one for the token: who waits for
+		// his namespace's turn keeps nobody else from a token.
+		leave, err := t.enter(ctx, realm)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		done, err := t.getsToken(ctx, tokenKey{r.Path(), cred})
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		if got = t.remembered(r); got.header != "" && got != used {
+			return nil, nil
+		}
+		asked := time.Now()
+		reply, err := t.askToken(ctx, realm, with)
+		if err != nil || reply.status != http.StatusOK {
+			return reply, err
+		}
+		value, life, err := parseToken(reply.body)
+		if err != nil {
+			return nil, err
+		}
+		auth.header = "Bearer " + value
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.tokens.put(tokenKey{r.Path(), cred}, token{auth, asked.Add(life - tokenMargin)})
+		return nil, nil
+	})
+	if err == nil && answer != nil {
+		err = noToken(answer, auth)
 	}
-	auth.header = "Bearer " + value
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.tokens.put(tokenKey{r.Path(), cred}, token{auth, asked.Add(life - tokenMargin)})
-	return auth, nil
+	switch {
+	case err != nil:
+		return authorization{}, fmt.Errorf("token from %q: %w", clip(realm.Host), err)
+	case auth.header != "":
+		return auth, nil
+	}
+	return got, nil
+}
+
+// getsToken waits until nobody else gets the same token. After a nil error it must
+// be said when it is done.
+func (t talk) getsToken(ctx context.Context, key tokenKey) (done func(), err error) {
+	for {
+		t.mu.Lock()
+		other := t.getting[key]
+		if other == nil {
+			mine := make(chan struct{})
+			t.getting[key] = mine
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				delete(t.getting, key)
+				t.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ended(ctx)
+		}
+	}
 }
 
 // realm reads where the registry sends us for a token.
@@ -211,41 +261,34 @@ func (e *endpoint) logHeld(realm *url.URL) {
 }
 
 // askToken makes the request for a token. Redirects are not followed.
-func (e talk) askToken(ctx context.Context, u *url.URL, with string, auth authorization) (value string, life time.Duration, err error) {
+func (t talk) askToken(ctx context.Context, u *url.URL, with string) (*reply, error) {
 	var declared []string
-	if e.block != nil {
-		declared = e.block.tokenHosts
+	if t.block != nil {
+		declared = t.block.tokenHosts
 	}
-	q := question{url: u, accept: "application/json", max: maxToken, size: -1}
-	r, err := e.patiently(ctx, func() (*reply, error) {
-		if err := e.enter(ctx); err != nil {
-			return nil, err
-		}
-		defer e.leave()
-		transport, err := e.way(u, declared)
-		if err != nil {
-			return nil, err
-		}
-		return e.roundTrip(ctx, transport, u, q, with)
-	})
+	transport, err := t.way(u, declared)
+	if err != nil {
+		return nil, err
+	}
+	return t.roundTrip(ctx, transport, u, question{url: u, accept: "application/json", max: maxToken, size: -1}, with)
+}
+
+// noToken says what an answer without a token means.
+func noToken(r *reply, auth authorization) error {
 	switch {
-	case err != nil:
-		return "", 0, err
-	case r.status == 401 || r.status == 403:
+	case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
 		why := "it gives none to somebody without credentials"
-		if with != "" {
+		if !auth.anonymous {
 			why = "it does not accept the credentials"
 		}
 		if auth.held != "" {
 			why = auth.held
 		}
-		return "", 0, fail(Denied, "it answered %d: %s", r.status, why)
-	case r.status == 429 || r.status >= 500:
-		return "", 0, fail(Unavailable, "it answered %d", r.status)
-	case r.status != 200:
-		return "", 0, fail(Malformed, "it answered %d", r.status)
+		return fail(Denied, "it answered %d: %s", r.status, why)
+	case r.status == http.StatusTooManyRequests || r.status >= 500:
+		return fail(Unavailable, "it answered %d", r.status)
 	}
-	return parseToken(r.body)
+	return fail(Malformed, "it answered %d", r.status)
 }
 
 // parseToken reads the answer of who gives tokens. What it says is never shown.

@@ -22,15 +22,15 @@ type transportOptions struct {
 	roots *x509.CertPool
 	// proxy is nil for none.
 	proxy *url.URL
-	// timeout is the one for a request.
-	timeout time.Duration
+	// connect is the time for a connection.
+	connect time.Duration
 }
 
 func newTransport(o transportOptions) *http.Transport {
 	// A connection is still made when the request that wanted it has gone: for others
 	// to use, and so with a time of its own. It is the longer one, so that a request
 	// ends by its own time and says so.
-	atMost := 2 * o.timeout
+	atMost := 2 * o.connect
 	dialer := &net.Dialer{Timeout: atMost}
 	if o.may != nil && o.proxy == nil {
 		dialer.Control = gate(o.may)

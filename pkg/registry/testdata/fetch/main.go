@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/registry"
 )
@@ -57,7 +58,7 @@ func main() {
 func evidence(client *registry.Client, ref image.Ref) (found *registry.Found, err error) {
 	for range 5 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		found, err = client.Evidence(ctx, ref)
+		found, err = client.Conversation(fair.Who{Tenant: ref.Repository.Path()}).Evidence(ctx, ref)
 		cancel()
 		if !unavailable(err) && (found == nil || !slices.ContainsFunc(found.Problems, unavailable)) {
 			break
