@@ -87,12 +87,15 @@ func fail(kind Kind, format string, args ...any) *failure {
 // ended is why the caller's context ended.
 func ended(ctx context.Context) *failure { return fail(Unavailable, "%w", context.Cause(ctx)) }
 
-// queued is why it was not somebody's turn in time. The bounds are ours: they say
-// nothing of the log.
+// queued is why it was not somebody's turn in time. How often the log is asked is ours
+// to say, and how long others' requests take is not.
 func queued(ctx context.Context, err error) *failure {
-	if ctx.Err() != nil && !errors.Is(err, fair.ErrFull) {
+	late, ok := errors.AsType[*fair.LateError](err)
+	switch {
+	case !ok && ctx.Err() != nil:
 		return ended(ctx)
+	case ok && (late.Bound == fair.Slots || late.Bound == fair.TenantSlots):
+		return fail(Unavailable, "others were asking it: %w", err)
 	}
-	return fail(Limit, "it is asked no more than %v times a second, %d times at once for all and %d times for one namespace: %w",
-		limits.Rate, limits.Slots, limits.TenantSlots, err)
+	return fail(Limit, "it is asked %v times a second: %w", limits.Rate, err)
 }

@@ -19,6 +19,9 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +74,9 @@ type Client struct {
 // New returns a Client. Nothing is asked yet.
 func New(c Config) (*Client, error) {
 	u, err := url.Parse(c.URL)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the URL, which may have a password in it
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("a log's URL: %w", err)
@@ -126,7 +132,7 @@ func (c *Client) Complete(ctx context.Context, who fair.Who, item evidence.Item,
 }
 
 // find asks for entries, and finds the oldest.
-func (c *Client) find(ctx context.Context, who fair.Who, wanted []wanted) (*models.LogEntryAnon, error) {
+func (c *Client) find(ctx context.Context, who fair.Who, wanted []wantedEntry) (*models.LogEntryAnon, error) {
 	if err := c.rests(); err != nil {
 		return nil, err
 	}
@@ -171,7 +177,7 @@ func (c *Client) rest(err error) {
 }
 
 // oldest is the first of the entries that the log took. Each is what was asked for.
-func oldest(answer []models.LogEntry, wanted []wanted) (*models.LogEntryAnon, error) {
+func oldest(answer []models.LogEntry, wanted []wantedEntry) (*models.LogEntryAnon, error) {
 	var first *models.LogEntryAnon
 	for _, named := range answer {
 		for id, entry := range named {
@@ -191,30 +197,16 @@ func oldest(answer []models.LogEntry, wanted []wanted) (*models.LogEntryAnon, er
 
 // isWanted is whether an entry is one of those that were asked for: by its bytes and by
 // its name, which is their hash, with the number of a tree before it.
-func isWanted(id string, entry *models.LogEntryAnon, wanted []wanted) bool {
+func isWanted(id string, entry *models.LogEntryAnon, wanted []wantedEntry) bool {
 	body, _ := entry.Body.([]byte)
-	for _, w := range wanted {
-		if bytes.Equal(body, w.body) {
-			return id == w.uuid || isTree(id[:max(0, len(id)-len(w.uuid))]) && id[treeLength:] == w.uuid
-		}
-	}
-	return false
+	return slices.ContainsFunc(wanted, func(w wantedEntry) bool {
+		tree, ok := strings.CutSuffix(id, w.uuid)
+		return ok && (tree == "" || treeID.MatchString(tree)) && bytes.Equal(body, w.body)
+	})
 }
 
-// treeLength is that of a tree's number in the name of an entry.
-const treeLength = 16
-
-func isTree(s string) bool {
-	if len(s) != treeLength {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
+// treeID is the number of a tree in an entry's name.
+var treeID = regexp.MustCompile(`\A[0-9a-f]{16}\z`)
 
 // bundle is an entry in the form of cosign's annotation.
 func bundle(e *models.LogEntryAnon) (string, error) {

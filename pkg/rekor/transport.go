@@ -47,7 +47,7 @@ func newService(u *url.URL, t http.RoundTripper) entries.ClientService {
 }
 
 // ask asks for entries by their hashes, in whatever tree.
-func (c *Client) ask(ctx context.Context, wanted []wanted) ([]models.LogEntry, error) {
+func (c *Client) ask(ctx context.Context, wanted []wantedEntry) ([]models.LogEntry, error) {
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	query := &models.SearchLogQuery{}

@@ -31,8 +31,8 @@ const (
 // makes up to two entries, and a log takes up to ten hashes at once.
 const maxVerifiers = 4
 
-// wanted is an entry that a log may have, if it has one of the item.
-type wanted struct {
+// wantedEntry is an entry that a log may have, if it has one of the item.
+type wantedEntry struct {
 	// body is the entry as the log hashes it, in the form of RFC 8785.
 	body []byte
 	// uuid is the log's name for it, whatever the tree: the hash of a leaf of a Merkle
@@ -43,7 +43,7 @@ type wanted struct {
 // wantedFor is what a log may have of an item that was signed with the item's
 // certificate or one of the keys. Where the item was found says nothing: what its bytes
 // are decides.
-func wantedFor(item evidence.Item, keys []crypto.PublicKey) ([]wanted, error) {
+func wantedFor(item evidence.Item, keys []crypto.PublicKey) ([]wantedEntry, error) {
 	if item.Format != evidence.SimpleSigning && item.Format != evidence.Envelope {
 		return nil, fmt.Errorf("a %s has its log entries in it: a log is not asked", item.Format)
 	}
@@ -55,7 +55,7 @@ func wantedFor(item evidence.Item, keys []crypto.PublicKey) ([]wanted, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []wanted
+	var all []wantedEntry
 	for _, verifier := range verifiers {
 		var entries []models.ProposedEntry
 		if envelope != nil {
@@ -185,16 +185,16 @@ func signatureEntries(item evidence.Item, verifier []byte) ([]models.ProposedEnt
 }
 
 // want is an entry in the bytes that the log has of it.
-func want(e models.ProposedEntry) (wanted, error) {
+func want(e models.ProposedEntry) (wantedEntry, error) {
 	text, err := json.Marshal(e)
 	if err != nil {
-		return wanted{}, fmt.Errorf("a log entry of it: %w", err)
+		return wantedEntry{}, fmt.Errorf("a log entry of it: %w", err)
 	}
 	body := jsontext.Value(text)
 	if err := body.Canonicalize(); err != nil {
-		return wanted{}, fmt.Errorf("a log entry of it: %w", err)
+		return wantedEntry{}, fmt.Errorf("a log entry of it: %w", err)
 	}
-	return wanted{body: body, uuid: sum(slices.Concat([]byte{0}, body))}, nil
+	return wantedEntry{body: body, uuid: sum(slices.Concat([]byte{0}, body))}, nil
 }
 
 func sum(b []byte) string {

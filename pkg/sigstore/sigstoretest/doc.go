@@ -32,6 +32,12 @@
 // credentials need no more than a second registry, without [Auth], where they must
 // not go.
 //
+// # The log itself
+//
+// A signature with LogOnly as its Break is in the log and is stored without the log's
+// entry, as older ones are. A [Rekor] is that log for who asks for the entry. It fails
+// the test when it is asked for its key: that is for the trust root to say.
+//
 // # Breaking things
 //
 // There are four places to break a signature in, from the inside out.
@@ -57,9 +63,9 @@
 //		Break: func(p *sigstoretest.Parts) { p.Entries = good.Parts.Entries },
 //	})
 //
-// A registry is broken with [Registry.Break] and a [Fault], a ready one or a
-// function; what is stored is broken with [Registry.PutManifest] and
-// [Registry.PutBlob], which store what they get.
+// A registry is broken with [Registry.Break], and the log with [Rekor.Break], and a
+// [Fault], a ready one or a function; what is stored is broken with
+// [Registry.PutManifest] and [Registry.PutBlob], which store what they get.
 //
 // A request that makes no sense (two log entries for cosign's image, which has room
 // for one) panics.

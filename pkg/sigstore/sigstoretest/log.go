@@ -26,8 +26,11 @@ type Log struct {
 	key     crypto.Signer
 	id      []byte
 
-	mu     sync.Mutex
-	leaves [][]byte // their hashes; guarded by mu
+	mu sync.Mutex
+	// Both are guarded by mu: the hashes of all leaves, and the entries by theirs in
+	// hexadecimal.
+	leaves  [][]byte
+	entries map[string]*LogEntry
 }
 
 // LogOptions say what kind of log it is.
@@ -42,7 +45,7 @@ type LogOptions struct {
 
 // NewLog makes a log, in which are some entries of others.
 func NewLog(o LogOptions) *Log {
-	l := &Log{version: cmp.Or(o.Version, 1), key: newKey(o.Key), Valid: Always}
+	l := &Log{version: cmp.Or(o.Version, 1), key: newKey(o.Key), Valid: Always, entries: make(map[string]*LogEntry)}
 	l.URL = cmp.Or(o.URL, fmt.Sprintf("https://rekor%d.example.org", l.version))
 	l.id = keyID(l.key.Public())
 	if key, ok := l.key.Public().(ed25519.PublicKey); ok && l.version == 2 {
@@ -105,7 +108,28 @@ func (l *Log) Add(e Entry) *LogEntry {
 		out.IntegratedTime = e.Time.Unix()
 		out.SignedEntryTimestamp = l.Promise(out)
 	}
+	l.entries[hex.EncodeToString(l.leaves[index])] = out
 	return out
+}
+
+// find is the entry with that hash of its leaf, in hexadecimal.
+func (l *Log) find(uuid string) (*LogEntry, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.entries[uuid]
+	return e, ok
+}
+
+// at is the entry with that index.
+func (l *Log) at(index int64) (*LogEntry, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.LogIndex == index {
+			return e, true
+		}
+	}
+	return nil, false
 }
 
 // Promise is a Rekor v1's signature (SET) over what an entry says now.
