@@ -39,6 +39,8 @@ const (
 	MaxAtOnce    = maxAtOnce
 	MaxStrangers = maxStrangers
 	MaxTokens    = maxTokens
+	MaxBroken    = maxBroken
+	MaxWaiting   = maxWaiting
 	Burst        = burst
 	PerSecond    = perSecond
 )
@@ -57,6 +59,18 @@ func (c *Client) Tokens(registry string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.tokens)
+}
+
+// Broken is of how many hosts of a registry it is kept that they are away.
+func (c *Client) Broken(registry string) int {
+	e, err := c.of(registry, "")
+	if err != nil {
+		return -1
+	}
+	defer c.release(e, "")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.broken)
 }
 
 func (c *Client) Strangers() int {
