@@ -29,7 +29,9 @@ func static(t testing.TB, namespace string, answer policy.Static, statuses verif
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verify.New(verify.Config{Policies: set, Budget: time.Minute}, nil, statuses)
+	v, err := verify.New(verify.Config{
+		Policies: set, Budget: time.Minute, MaxEntries: 1, Ages: verify.Ages{TTL: time.Hour, StaleTTL: time.Hour, NegativeTTL: time.Hour},
+	}, nil, statuses, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -282,7 +282,7 @@ func (c *command) parts(ctx context.Context) (_ *configuration, _ *setup.Parts, 
 		return nil, nil, nil, err
 	}
 	process := setup.NewProcess(slog.New(slog.DiscardHandler)) // what is logged is in the errors
-	process.Proc = c.Proc
+	process.Proc, process.Beside = c.Proc, true
 	parts, err := process.Build(cfg.config, nil)
 	if err != nil {
 		return nil, nil, nil, err

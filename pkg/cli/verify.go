@@ -100,7 +100,9 @@ func (c *command) verify(ctx context.Context, f verifyFlags, args []string) erro
 			images.Policies[i].Match = config.Match{}
 		}
 	}
-	verifier, err := setup.NewProcess(slog.New(slog.DiscardHandler)).Verification(&config.Config{Images: images})
+	process := setup.NewProcess(slog.New(slog.DiscardHandler))
+	process.Beside = true
+	verifier, err := process.Verification(&config.Config{Images: images})
 	if err != nil {
 		return err
 	}

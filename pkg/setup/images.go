@@ -11,13 +11,17 @@ import (
 	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/sigstore"
+	"github.com/podseal/podseal/pkg/store"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
 // images is what verifies images: all nil where nothing is asked of them.
 type images struct {
 	verifier *verify.Verifier
+	ahead    *verify.Ahead
+	store    *store.Store
 	registry *registry.Client
+	logs     logs
 	runtime  *cri.Client
 	roots    trustRoots
 }
@@ -34,13 +38,14 @@ func (p *Process) images(cfg *config.Config, locator *container.Locator, s sourc
 			i = images{}
 		}
 	}()
-	t := &trust{Process: p, images: &cfg.Images, previous: partsImages(previous).roots}
+	t := &trust{Process: p, images: &cfg.Images, caches: p.caches(), previous: partsImages(previous).roots, logsBefore: partsImages(previous).logs}
 	rules, err := t.rules()
-	i.roots = t.roots
+	i.roots, i.logs = t.roots, t.logs
 	if err != nil {
 		return i, err
 	}
-	if i.registry, err = p.registry(&cfg.Images, previous); err != nil {
+	i.store = p.store(&cfg.Images, previous)
+	if i.registry, err = p.registry(&cfg.Images, i.store, previous); err != nil {
 		return i, err
 	}
 	var statuses verify.Statuses = verify.RecordStatuses{}
@@ -53,8 +58,27 @@ func (p *Process) images(cfg *config.Config, locator *container.Locator, s sourc
 	case config.StatusFromPodsAPI:
 		statuses = verify.PodsAPIStatuses{Pods: s.api}
 	}
-	i.verifier, err = verify.New(rules, i.registry, statuses)
+	i.verifier, err = verify.New(rules, verify.Registries(i.registry), statuses, i.store)
 	return i, err
+}
+
+// store makes the part that keeps what was fetched. Beside the plugin nothing is kept
+// on its disk: it alone knows what runs here, and so what not to throw away.
+func (p *Process) store(cfg *config.Images, previous *Parts) *store.Store {
+	if kept := partsImages(previous).store; kept != nil && previous.Config.Images.Cache.Dir == cfg.Cache.Dir && previous.Config.Images.Cache.MaxEntries == cfg.Cache.MaxEntries {
+		return kept
+	}
+	dir := cfg.Cache.Dir
+	if p.Beside {
+		dir = ""
+	}
+	return store.Open(store.Config{Dir: dir, MaxRecords: cfg.Cache.MaxEntries, Pinned: p.pinned, Log: p.log})
+}
+
+// pinned is whether stored evidence is of an image that runs on this node.
+func (p *Process) pinned(key store.Key) bool {
+	v := p.verifier.Load()
+	return v != nil && v.Pinned(key)
 }
 
 func partsImages(p *Parts) images {
@@ -66,22 +90,32 @@ func partsImages(p *Parts) images {
 
 // closeUnlessIn closes what kept does not use.
 func (i images) closeUnlessIn(kept images) {
+	if i.ahead != nil && i.ahead != kept.ahead {
+		i.ahead.Close()
+	}
 	if i.registry != nil && i.registry != kept.registry {
 		i.registry.Close()
 	}
 	if i.runtime != nil && i.runtime != kept.runtime {
 		i.runtime.Close()
 	}
+	i.logs.closeUnlessIn(kept.logs)
 	i.roots.closeUnlessIn(kept.roots)
+	if i.store != nil && i.store != kept.store {
+		i.store.Close()
+	}
 }
 
 // registry makes the part that asks registries. It reads its files again by itself
 // when they change.
-func (p *Process) registry(cfg *config.Images, previous *Parts) (*registry.Client, error) {
-	if kept := partsImages(previous).registry; kept != nil && reflect.DeepEqual(registryConfig(&previous.Config.Images), registryConfig(cfg)) {
-		return kept, nil
+func (p *Process) registry(cfg *config.Images, s *store.Store, previous *Parts) (*registry.Client, error) {
+	before := partsImages(previous)
+	if before.registry != nil && before.store == s && reflect.DeepEqual(registryConfig(&previous.Config.Images), registryConfig(cfg)) {
+		return before.registry, nil
 	}
-	return registry.New(registryConfig(cfg), p.log)
+	c := registryConfig(cfg)
+	c.Store, c.Salt = s, s.Salt()
+	return registry.New(c, p.log)
 }
 
 func registryConfig(cfg *config.Images) registry.Config {
@@ -127,7 +161,16 @@ func (p *Process) runtime(cfg *config.Config, locator *container.Locator, previo
 // them, whose keys and trust roots are read here.
 func (t *trust) rules() (verify.Config, error) {
 	cfg := t.images
-	rules := verify.Config{Judges: map[verify.AuthorityName]verify.Judge{}, Budget: cfg.Limits.Budget, Platform: image.NodePlatform()}
+	rules := verify.Config{
+		Judges:     map[verify.AuthorityName]verify.Judge{},
+		Logs:       map[string]verify.Log{},
+		Budget:     cfg.Limits.Budget,
+		Ages:       verify.Ages{TTL: cfg.Cache.TTL, StaleTTL: cfg.Cache.StaleTTL, NegativeTTL: cfg.Cache.NegativeTTL},
+		MaxEntries: cfg.Cache.MaxEntries,
+		Present:    t.roster.Present,
+		Platform:   image.NodePlatform(),
+		Explain:    t.Beside,
+	}
 	// All are read, so that a mistake in one that nothing uses yet is not found at
 	// night.
 	for _, r := range cfg.TrustRoots {
@@ -148,7 +191,12 @@ func (t *trust) rules() (verify.Config, error) {
 		if err != nil {
 			return verify.Config{}, fmt.Errorf("image_policy[%s].match.%w", p.Name, err)
 		}
-		made := &policy.Policy{Name: p.Name, Match: match, Mode: policy.Fail}
+		made := &policy.Policy{Name: p.Name, Match: match, Mode: policy.Mode(p.Mode), OnUnavailable: policy.OnUnavailable(p.OnUnavailable)}
+		if log, err := t.log(p.RekorURL); err != nil {
+			return verify.Config{}, fmt.Errorf("image_policy[%s].rekor_url: %w", p.Name, err)
+		} else if log != nil {
+			rules.Logs[p.Name] = log
+		}
 		for _, a := range p.Authorities {
 			made.Authorities = append(made.Authorities, policy.Authority{Name: a.Name, Static: policy.Static(a.Static)})
 			if a.Static != "" {
@@ -187,7 +235,12 @@ func (t *trust) block(s *config.Sigstore) (*verify.Block, error) {
 	if err != nil {
 		return nil, err
 	}
+	log, err := t.log(s.RekorURL)
+	if err != nil {
+		return nil, fmt.Errorf("%s.rekor_url: %w", s.Path, err)
+	}
 	block := &verify.Block{
+		Log:                log,
 		Judge:              verify.Judge{Authority: authority, Root: root},
 		Skipped:            make(map[image.ID]bool, len(s.Skipped)),
 		IgnoreAttestations: s.IgnoreAttestations,

@@ -25,14 +25,15 @@ func (p *Process) Verification(cfg *config.Config) (v *Verification, err error) 
 	}()
 	t := &trust{Process: p, images: &cfg.Images, caches: othersCaches}
 	rules, err := t.rules()
-	v.images.roots = t.roots
+	v.images.roots, v.images.logs = t.roots, t.logs
 	if err != nil {
 		return v, err
 	}
-	if v.images.registry, err = p.registry(&cfg.Images, nil); err != nil {
+	v.images.store = p.store(&cfg.Images, nil)
+	if v.images.registry, err = p.registry(&cfg.Images, v.images.store, nil); err != nil {
 		return v, err
 	}
-	v.images.verifier, err = verify.New(rules, v.images.registry, verify.RecordStatuses{})
+	v.images.verifier, err = verify.New(rules, verify.Registries(v.images.registry), verify.RecordStatuses{}, v.images.store)
 	v.Verifier = v.images.verifier
 	return v, err
 }

@@ -6,12 +6,15 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/podseal/podseal/pkg/attest"
 	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/kubelet"
+	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/podsapi"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // Process is what belongs to the process and outlives every configuration: the
@@ -20,18 +23,30 @@ type Process struct {
 	// Proc is where procfs is mounted; "/proc" when empty. It must not be changed
 	// after the first Build.
 	Proc string
+	// Beside is whether this is not the plugin but somebody beside it who wants to
+	// know more: what the plugin keeps on disks is not changed then, and what is found
+	// out about images is explained. It must not be changed after the first Build.
+	Beside bool
 
 	gate      *kubelet.Gate
 	limiter   *podsapi.Limiter
 	admission container.Admission
 	log       *slog.Logger
+	// roster is which pods are on this node, ahead what looks at their images before
+	// anybody asks.
+	roster *pod.Roster
+	ahead  atomic.Pointer[verify.Ahead]
+	// verifier is that of the latest Build, for who asks what is worth keeping.
+	verifier atomic.Pointer[verify.Verifier]
 	// mirrors is the way to TUF repositories, nil for the network. Tests set it.
 	mirrors http.RoundTripper
 }
 
 // NewProcess returns a Process that logs to log.
 func NewProcess(log *slog.Logger) *Process {
-	return &Process{gate: kubelet.NewGate(), limiter: podsapi.NewLimiter(), log: log}
+	p := &Process{gate: kubelet.NewGate(), limiter: podsapi.NewLimiter(), log: log}
+	p.roster = pod.NewRoster(p.started)
+	return p
 }
 
 // Parts are the parts of one configuration. They are immutable: a call that
@@ -74,6 +89,8 @@ func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
 		return nil, err
 	}
 	parts.Attestor.Images = parts.images.verifier
+	p.verifier.Store(parts.images.verifier)
+	parts.images.ahead = p.lookAhead(parts.images.verifier)
 	return parts, nil
 }
 

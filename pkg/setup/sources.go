@@ -51,18 +51,29 @@ func (p *Process) sources(cfg *config.Config, locator *container.Locator, previo
 }
 
 func (p *Process) port(cfg *config.Config, previous *Parts) (*kubelet.Client, error) {
-	if previous != nil && previous.port != nil && previous.Config.Kubelet == cfg.Kubelet {
+	if previous != nil && previous.port != nil && previous.Config.Kubelet == cfg.Kubelet && p.rosterFor(previous.Config) == p.rosterFor(cfg) {
 		return previous.port, previous.port.Reload()
 	}
-	return p.Kubelet(cfg)
+	c, err := p.Kubelet(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.Tell(p.rosterFor(cfg))
+	return c, nil
 }
 
 func (p *Process) api(cfg *config.Config, locator *container.Locator, previous *Parts) (*podsapi.Client, error) {
 	// Who may listen on the socket depends on where pods are.
-	if previous != nil && previous.api != nil && previous.Config.PodsAPI == cfg.PodsAPI && previous.Config.CgroupRoot == cfg.CgroupRoot {
+	if previous != nil && previous.api != nil && previous.Config.PodsAPI == cfg.PodsAPI && previous.Config.CgroupRoot == cfg.CgroupRoot &&
+		p.rosterFor(previous.Config) == p.rosterFor(cfg) {
 		return previous.api, nil
 	}
-	return p.PodsAPI(cfg, locator)
+	c, err := p.PodsAPI(cfg, locator)
+	if err != nil {
+		return nil, err
+	}
+	c.Tell(p.rosterFor(cfg))
+	return c, nil
 }
 
 // Settle looks at the Pods API where it is only used when it answers, and returns

@@ -28,6 +28,8 @@ type trust struct {
 	caches caches
 	// previous are the roots of the configuration before, roots those of this one.
 	previous, roots trustRoots
+	// logsBefore and logs are the same of logs.
+	logsBefore, logs logs
 }
 
 // judge makes the authority, which is not static, with its trust root.

@@ -78,6 +78,14 @@ const (
 	noCaches
 )
 
+// caches is what this process may do.
+func (p *Process) caches() caches {
+	if p.Beside {
+		return othersCaches
+	}
+	return ownCaches
+}
+
 // of is the configuration with which the trust root is made.
 func (c caches) of(cfg trustroot.Config) trustroot.Config {
 	cfg.ReadOnly = c != ownCaches
@@ -214,7 +222,7 @@ func (t *trust) configOf(name string) (trustroot.Config, error) {
 	if name == "" {
 		cfg.Name = publicGood
 		cfg.PublicGood = &trustroot.PublicGood{
-			CacheDir:    t.images.Cache.TUFDir(publicGood),
+			CacheDir:    t.images.Cache.TUFDir(""),
 			Environment: trustroot.Environment(t.images.TrustEnvironment),
 		}
 		return cfg, nil

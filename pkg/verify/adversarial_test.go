@@ -2,7 +2,6 @@ package verify_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -27,16 +26,15 @@ func manyNames(p sigstoretest.Pushed, names ...image.Ref) saying {
 	return saying{runs}
 }
 
-// flood is a registry with so much evidence about each manifest.
+// flood puts so much evidence about each manifest between a registry and who asks.
 type flood struct {
-	*registry.Client
 	each, size int
 
 	mu          sync.Mutex
 	now, atOnce int
 }
 
-func (f *flood) Evidence(ctx context.Context, ref image.Ref) (*registry.Found, error) {
+func (f *flood) evidence(ref image.Ref, ask func() (*registry.Found, error)) (*registry.Found, error) {
 	f.mu.Lock()
 	f.now++
 	f.atOnce = max(f.atOnce, f.now)
@@ -46,7 +44,7 @@ func (f *flood) Evidence(ctx context.Context, ref image.Ref) (*registry.Found, e
 		defer f.mu.Unlock()
 		f.now--
 	}()
-	found, err := f.Client.Evidence(ctx, ref)
+	found, err := ask()
 	for i := range f.each {
 		content := bytes.Repeat([]byte{' '}, f.size)
 		copy(content, fmt.Sprint(ref, i))
@@ -69,23 +67,23 @@ func TestEvidenceInManyPlaces(t *testing.T) {
 	}
 	statuses := manyNames(last, names...)
 	for size, each := range map[int]int{1 << 20: 3, 64 << 10: 48} {
-		f := &flood{Client: w.client, each: each, size: size}
-		v := verifier(t, w.requires(t, keyless(t, devIssuer, devSubject)), f, statuses)
+		f := &flood{each: each, size: size}
+		cfg := w.requires(t, keyless(t, devIssuer, devSubject))
+		cfg.Explain = true
+		v := w.through(t, cfg, statuses, f.evidence)
 		wantRefusal(t, v, running(last), verify.Limit, "for one image")
 		p := running(last)
 		r, _ := v.Container(t.Context(), p, &p.Containers[0])
 		kept := 0
 		for _, a := range r.Images[0].Asked {
-			for _, item := range a.Items {
-				kept += len(item.Content)
-			}
+			kept += len(a.Items) * size
 		}
 		if n := len(r.Images[0].Asked); n < 16 || kept > 32<<20 || f.atOnce > 2 {
-			t.Errorf("%d bytes are kept of %d places, of which %d were asked at once", kept, n, f.atOnce)
+			t.Errorf("%d bytes are looked at of %d places, of which %d were asked at once", kept, n, f.atOnce)
 		}
 	}
 	w.registry.Attach(last.Ref, sigstoretest.Usual, w.sign(w.dev(), last.Ref.Digest, evidence.SimpleSigning))
-	v := verifier(t, w.requires(t, keyless(t, devIssuer, devSubject)), &flood{Client: w.client, each: 3, size: 1 << 20}, statuses)
+	v := w.through(t, w.requires(t, keyless(t, devIssuer, devSubject)), statuses, (&flood{each: 3, size: 1 << 20}).evidence)
 	wantSelectors(t, v, running(last), devSelectors(t, v, last)...)
 }
 
@@ -169,17 +167,13 @@ func TestTheSignerOfAnotherPolicy(t *testing.T) {
 	}
 }
 
-// falling is a registry whose answers make us fall.
-type falling struct{ *registry.Client }
-
-func (falling) Evidence(context.Context, image.Ref) (*registry.Found, error) { panic("evidence") }
-
 // ADVERSARIAL.md row 31: a panic over one place is no success.
 func TestAPanicWhileAPlaceIsAsked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sigstoretest.RegistryOptions{})
 	app := w.registry.PushImage("panic", sigstoretest.Image{Content: "app"})
 	w.registry.Attach(app.Ref, sigstoretest.Usual, w.sign(w.dev(), app.Ref.Digest, evidence.SimpleSigning))
-	v := verifier(t, w.requires(t, keyless(t, devIssuer, devSubject)), falling{w.client}, verify.RecordStatuses{})
+	v := w.through(t, w.requires(t, keyless(t, devIssuer, devSubject)), verify.RecordStatuses{},
+		func(image.Ref, func() (*registry.Found, error)) (*registry.Found, error) { panic("evidence") })
 	wantRefusal(t, v, running(app), verify.Unavailable, `image policy "p" does not hold`)
 }

@@ -68,15 +68,16 @@ func TestAnAttestationDoesNotPassForASignature(t *testing.T) {
 func TestAPayloadThatCantBeReadIsNothingAndHidesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sigstoretest.RegistryOptions{})
-	v := w.verifier(t, w.requires(t, keyless(t, devIssuer, devSubject)))
+	cfg := w.requires(t, keyless(t, devIssuer, devSubject))
 	app := w.registry.PushImage("broken", sigstoretest.Image{Content: "app"})
 	for _, payload := range []string{"", "null", "{}", `{"critical":null}`, "\x00\xff"} {
 		for _, format := range formats {
 			w.registry.Attach(app.Ref, sigstoretest.Usual, w.sign(w.dev(), app.Ref.Digest, format, func(s *sigstoretest.Signature) { s.Payload = []byte(payload) }))
 		}
 	}
-	wantRefusal(t, v, running(app), verify.NotVerified, "malformed")
+	wantRefusal(t, w.verifier(t, cfg), running(app), verify.NotVerified, "malformed")
 	w.registry.Attach(app.Ref, sigstoretest.Usual, w.sign(w.dev(), app.Ref.Digest, evidence.SimpleSigning))
+	v := w.verifier(t, cfg)
 	wantSelectors(t, v, running(app), devSelectors(t, v, app)...)
 }
 
@@ -367,10 +368,10 @@ func TestOneOfTheAuthoritiesIsEnough(t *testing.T) {
 	key := sigstoretest.NewKey(sigstoretest.Ed25519)
 	byKey := authority(t)(sigstore.NewKeys(sigstore.KeysConfig{PEM: [][]byte{key.PublicPEM()}}))
 	app := w.registry.PushImage("one-of", sigstoretest.Image{Content: "app", Tag: "1"})
-	v := w.verifier(t, w.requires(t, keyless(t, devIssuer, devSubject), byKey))
-	wantRefusal(t, v, running(app), verify.NotVerified, "there is no signature at "+app.Ref.String())
+	cfg := w.requires(t, keyless(t, devIssuer, devSubject), byKey)
+	wantRefusal(t, w.verifier(t, cfg), running(app), verify.NotVerified, "there is no signature at "+app.Ref.String())
 	w.registry.Attach(app.Ref, sigstoretest.Usual, w.sign(key, app.Ref.Digest, evidence.Bundle))
-	wantSelectors(t, v, running(app), "image-policy:p", "image-signer:p/b", "image-signer-key:p/b:sha256:"+fingerprint(t, key))
+	wantSelectors(t, w.verifier(t, cfg), running(app), "image-policy:p", "image-signer:p/b", "image-signer-key:p/b:sha256:"+fingerprint(t, key))
 }
 
 // Static authorities need no evidence, and so no registry.

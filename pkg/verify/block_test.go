@@ -41,8 +41,11 @@ func TestTheSelectorsOfTheBlockForEveryKindOfSignature(t *testing.T) {
 					a := authority(t)(sigstore.NewKeyless(sigstore.KeylessConfig{
 						Identities: []sigstore.Identity{{Issuer: sigstore.Exact(devIssuer), Subject: sigstore.Exact(devSubject)}}, IgnoreLog: !logged,
 					}))
-					v := verifier(t, verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(),
-						Block: &verify.Block{Judge: verify.Judge{Authority: a, Root: fixed{w.root}}, Older: older}}, w.asks(t, registry.Limits{}, w.registry), verify.RecordStatuses{})
+					client := w.asks(t, registry.Limits{}, w.registry)
+					anew := func() *verify.Verifier {
+						return verifier(t, verify.Config{Budget: 20 * time.Second, Platform: image.NodePlatform(),
+							Block: &verify.Block{Judge: verify.Judge{Authority: a, Root: fixed{w.root}}, Older: older}}, client, verify.RecordStatuses{})
+					}
 
 					names := map[bool]map[string]string{
 						false: {"value": "image-signature-value:", "subject": "image-signature-subject:", "log": "image-signature-log-id:", "time": "image-signature-integrated-time:"},
@@ -70,7 +73,7 @@ func TestTheSelectorsOfTheBlockForEveryKindOfSignature(t *testing.T) {
 							}
 						}
 					}
-					wantSelectors(t, v, running(app), want...)
+					wantSelectors(t, anew(), running(app), want...)
 
 					if older {
 						return // it has no selector for attestations
@@ -82,7 +85,7 @@ func TestTheSelectorsOfTheBlockForEveryKindOfSignature(t *testing.T) {
 					w.registry.Attach(app.Ref, place, w.sign(w.dev(), app.Ref.Digest, attestation, func(s *sigstoretest.Signature) {
 						s.Witnesses, s.PredicateType = witnesses, sigstoretest.ProvenancePredicate
 					}))
-					wantSelectors(t, v, running(app), append(want, "image-attestations:verified")...)
+					wantSelectors(t, anew(), running(app), append(want, "image-attestations:verified")...)
 				})
 			}
 		}

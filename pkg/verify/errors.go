@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/printable"
 	"github.com/podseal/podseal/pkg/registry"
+	"github.com/podseal/podseal/pkg/rekor"
 )
 
 // Kind is what an Error means to who asked.
@@ -43,6 +46,11 @@ type Error struct {
 // Failure is a policy that does not hold for an image.
 type Failure struct {
 	Kind Kind
+	// Mode is what follows from it.
+	Mode policy.Mode
+	// Unavailable is whether the only reason is that registries or logs which the
+	// operator has named do not answer.
+	Unavailable bool
 	// Dialect says whether it is an image_policy, and else which block.
 	Dialect Dialect
 	// Policy is the name of the image_policy, empty for a block.
@@ -86,6 +94,16 @@ func (e *Error) ByBlock() bool {
 		}
 	}
 	return false
+}
+
+// kindOfAll is what several reasons come to: a bound before somebody who does not
+// answer.
+func kindOfAll(reasons []error) Kind {
+	kinds := map[Kind]bool{}
+	for _, err := range reasons {
+		kinds[kindOf(err)] = true
+	}
+	return weightiest(kinds)
 }
 
 func weightiest(kinds map[Kind]bool) Kind {
@@ -153,8 +171,13 @@ func kindOf(err error) Kind {
 	if e, ok := errors.AsType[*registry.Error](err); ok {
 		return kindOfRegistry(e.Kind)
 	}
+	if e, ok := errors.AsType[*rekor.Error](err); ok {
+		return kindOfLog(e.Kind)
+	}
 	switch {
 	case errors.Is(err, image.ErrLimit):
+		return Limit
+	case errors.Is(err, fair.ErrFull):
 		return Limit
 	case errors.Is(err, errNoRoot):
 		return Unavailable
@@ -173,6 +196,15 @@ func kindOfRegistry(k registry.Kind) Kind {
 		return Limit
 	case registry.NotAllowed, registry.Malformed, registry.NotFound:
 		return NotVerified // asking again gives the same
+	}
+	return Unavailable
+}
+
+// kindOfLog is what it means that a log does not say whether it has an entry. It has
+// not said that there is none.
+func kindOfLog(k rekor.Kind) Kind {
+	if k == rekor.Limit {
+		return Limit
 	}
 	return Unavailable
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/guard"
@@ -26,6 +27,18 @@ type findings struct {
 	// refused are things that were there and are no evidence; unknown is why there
 	// may be something that was not seen.
 	refused, unknown []error
+	// unlogged is why a rule's log could not tell whether it has an entry that is
+	// missing.
+	unlogged map[rule][]error
+
+	// fetched is when the lists were, elsewhere whether all places were asked.
+	fetched   time.Time
+	elsewhere bool
+	// stored is whether they were kept from before, fresh whether they would be asked
+	// for in the same way now; stale is fetched where they are older than they should
+	// be.
+	stored, fresh bool
+	stale         time.Time
 }
 
 func (f *findings) note(err error) {
@@ -36,22 +49,26 @@ func (f *findings) note(err error) {
 	}
 }
 
-// interrupted notes that not all could be judged in time.
-func (f *findings) interrupted(cause error) {
-	if !slices.Contains(f.unknown, cause) {
-		f.unknown = append(f.unknown, cause)
+// unlog notes why a log could not tell something for a rule.
+func (f *findings) unlog(r rule, err error) {
+	if f.unlogged == nil {
+		f.unlogged = map[rule][]error{}
 	}
+	f.unlogged[r] = append(f.unlogged[r], err)
 }
 
-func (f *findings) problems() []error { return slices.Concat(f.unknown, f.refused) }
-
-// kind is what the unknown comes to: a bound before somebody who does not answer.
-func (f *findings) kind() Kind {
-	kinds := map[Kind]bool{}
-	for _, err := range f.unknown {
-		kinds[kindOf(err)] = true
+// complete adds an item that was completed to its place.
+func (f *findings) complete(item evidence.Item) {
+	is := func(other evidence.Item) bool { return same(item, other) }
+	if slices.ContainsFunc(f.items, is) {
+		return
 	}
-	return weightiest(kinds)
+	f.items = append(f.items, item)
+	for k := range f.asked {
+		if f.asked[k].Ref == item.At {
+			f.asked[k].Items = append(f.asked[k].Items, item)
+		}
+	}
 }
 
 // nothing is the reason where there is nothing at all.
@@ -65,16 +82,16 @@ func (f *findings) nothing() error {
 
 // find finds out what content runs, and what is said of it in the spec's repository,
 // or wherever it was found. What keeps it from that is in the findings.
-func (v *Verifier) find(ctx context.Context, runs Runs) *findings {
-	f := &findings{}
-	content, err := image.Resolve(ctx, v.registry, reported(runs, v.cfg.Platform))
+func (v *Verifier) find(ctx context.Context, ask Conversation, runs Runs) *findings {
+	f := &findings{fetched: time.Now()}
+	content, err := image.Resolve(ctx, ask, reported(runs, v.cfg.Platform))
 	if err != nil {
 		f.unidentified(runs, cmp.Or(budget(ctx), err))
 		return f
 	}
 	f.content = content
 	f.take(content.Problems)
-	f.seek(ctx, v.registry, content.Candidates)
+	f.seek(ctx, ask, content.Candidates)
 	return f
 }
 
@@ -92,14 +109,16 @@ func (f *findings) unidentified(runs Runs, why error) {
 // another than the spec's, and says whether that is anything. Its owner may be
 // somebody else, whose signatures count like everybody's; it is asked last, because
 // he can make it slow.
-func (v *Verifier) findElsewhere(ctx context.Context, f *findings) bool {
+func (f *findings) findElsewhere(ctx context.Context, ask Conversation) bool {
 	if f.content == nil || ctx.Err() != nil {
 		return false
 	}
+	f.elsewhere = true
+	before := len(f.unknown)
 	candidates, problems := f.content.Elsewhere(ctx)
 	f.take(problems)
-	f.seek(ctx, v.registry, candidates)
-	return len(candidates) > 0
+	f.seek(ctx, ask, candidates)
+	return len(candidates) > 0 || len(f.unknown) > before
 }
 
 // reported is what is known of the image, for package image. A name that can't be
@@ -125,7 +144,7 @@ func (f *findings) take(problems []error) {
 }
 
 // seek seeks evidence about the candidates.
-func (f *findings) seek(ctx context.Context, r Registry, candidates []image.Candidate) {
+func (f *findings) seek(ctx context.Context, r Conversation, candidates []image.Candidate) {
 	refs := make([]image.Ref, len(candidates))
 	for i, c := range candidates {
 		refs[i] = c.Ref
@@ -151,7 +170,7 @@ func (f *findings) seek(ctx context.Context, r Registry, candidates []image.Cand
 const maxEvidence, short = 32 << 20, 64 << 10
 
 // ask asks the places, two at a time. The failure of one hides nothing of another.
-func ask(ctx context.Context, r Registry, refs []image.Ref) []Asked {
+func ask(ctx context.Context, r Conversation, refs []image.Ref) []Asked {
 	asked := make([]Asked, len(refs))
 	eachOf(len(refs), func(i int) {
 		asked[i].Ref = refs[i]

@@ -35,31 +35,36 @@ func (v *Verifier) Pod(ctx context.Context, p *pod.Pod) (*Result, error) {
 
 func (v *Verifier) pod(ctx context.Context, p *pod.Pod, r *Result) error {
 	applying := v.applyingToAny(p, recorded(p))
-	if err := v.complete(p, applying); err != nil {
-		return err
+	if failures := v.incomplete(p, applying); len(failures) > 0 {
+		return r.take(failures)
 	}
-	runs, err := v.runs(ctx, p)
-	if err != nil {
-		return err
+	runs, failures := v.runs(ctx, p)
+	if len(failures) > 0 {
+		return r.take(failures)
 	}
 	// What really runs may have other names, to which other policies apply.
 	applying = v.applyingToAny(p, runs)
 	if r.NoPolicy = v.cfg.Block == nil && len(applying) == 0; r.NoPolicy {
 		return nil
 	}
-	if err := v.complete(p, applying); err != nil {
+	if failures := v.incomplete(p, applying); len(failures) > 0 {
+		return r.take(failures)
+	}
+	all, err := v.checkAll(ctx, p, runs, applying)
+	if err != nil {
 		return err
 	}
-	e := &Error{}
-	for _, c := range v.checkAll(ctx, p, runs, applying) {
+	for _, c := range all {
 		r.add(c)
-		e.Failures = append(e.Failures, c.failures...)
+		failures = append(failures, c.failures...)
 	}
-	if len(e.Failures) > 0 {
-		return e
+	if err := r.take(failures); err != nil {
+		return err
 	}
 	for _, a := range applying {
-		r.Trust.Pod = append(r.Trust.Pod, a.Name)
+		if !slices.ContainsFunc(failures, func(f Failure) bool { return f.Policy == a.Name }) {
+			r.Trust.Pod = append(r.Trust.Pod, a.Name)
+		}
 	}
 	return nil
 }
@@ -87,21 +92,21 @@ func (v *Verifier) applyingToAny(p *pod.Pod, runs []Runs) []*policy.Policy {
 	return slices.Compact(applying)
 }
 
-// complete is nil unless a policy applies and there is an image in the pod of which
+// incomplete are the failures of what applies, if there is an image in the pod of which
 // nobody can say what it is.
-func (v *Verifier) complete(p *pod.Pod, applying []*policy.Policy) error {
+func (v *Verifier) incomplete(p *pod.Pod, applying []*policy.Policy) []Failure {
 	if v.cfg.Block == nil && len(applying) == 0 {
 		return nil
 	}
-	reasons := incomplete(p)
+	reasons := unknownImages(p)
 	if len(reasons) == 0 {
 		return nil
 	}
-	return v.failureOf(applying, Failure{Kind: NotVerified, Reasons: bounded(reasons)})
+	return v.failuresOf(applying, Failure{Kind: NotVerified, Reasons: bounded(reasons)})
 }
 
-// incomplete is why the images of a pod are not all known.
-func incomplete(p *pod.Pod) []error {
+// unknownImages is why the images of a pod are not all known.
+func unknownImages(p *pod.Pod) []error {
 	var reasons []error
 	seen := map[string]bool{}
 	for _, c := range p.Containers {
@@ -119,22 +124,23 @@ func incomplete(p *pod.Pod) []error {
 	return reasons
 }
 
-// failureOf is the failure of the block and of the policies, for the same reason.
-func (v *Verifier) failureOf(policies []*policy.Policy, f Failure) *Error {
-	e := &Error{}
+// failuresOf are those of the block and of the policies, for the same reason.
+func (v *Verifier) failuresOf(policies []*policy.Policy, f Failure) (failures []Failure) {
+	add := func(r rule, d Dialect, name string) {
+		f.Dialect, f.Policy, f.Mode = d, name, consequence(r, false)
+		failures = append(failures, f)
+	}
 	if v.cfg.Block != nil {
-		f.Dialect, f.Policy = v.cfg.Block.dialect(), ""
-		e.Failures = append(e.Failures, f)
+		add(nil, v.cfg.Block.dialect(), "")
 	}
 	for _, p := range policies {
-		f.Dialect, f.Policy = DialectPolicy, p.Name
-		e.Failures = append(e.Failures, f)
+		add(p, DialectPolicy, p.Name)
 	}
-	return e
+	return failures
 }
 
 // runs asks what all containers of the pod run.
-func (v *Verifier) runs(ctx context.Context, p *pod.Pod) ([]Runs, error) {
+func (v *Verifier) runs(ctx context.Context, p *pod.Pod) ([]Runs, []Failure) {
 	runs, errs := recorded(p), make([]error, len(p.Containers))
 	eachOf(len(p.Containers), func(i int) {
 		if p.Containers[i].ID == "" {
@@ -154,18 +160,28 @@ func (v *Verifier) runs(ctx context.Context, p *pod.Pod) ([]Runs, error) {
 }
 
 // checkAll checks the containers, and those that run the same image once.
-func (v *Verifier) checkAll(ctx context.Context, p *pod.Pod, runs []Runs, applying []*policy.Policy) []checked {
-	results := make([]checked, len(p.Containers))
+func (v *Verifier) checkAll(ctx context.Context, p *pod.Pod, runs []Runs, applying []*policy.Policy) ([]checked, error) {
+	results, errs := make([]*checked, len(p.Containers)), make([]error, len(p.Containers))
 	eachOf(len(p.Containers), func(i int) {
 		if slices.IndexFunc(runs, runs[i].same) < i {
 			return
 		}
-		s := subject{container: &p.Containers[i], runs: runs[i], policies: applying}
-		if err := guard.Do(func() error { results[i] = v.check(ctx, s); return nil }); err != nil {
-			results[i] = checked{failures: v.failureOf(applying, Failure{Kind: Unavailable, Container: s.container.Name, Reasons: []error{err}}).Failures}
-		}
+		s := subject{pod: p, container: &p.Containers[i], runs: runs[i], policies: applying}
+		errs[i] = guard.Do(func() (err error) {
+			results[i], err = v.check(ctx, s)
+			return err
+		})
 	})
-	return slices.DeleteFunc(results, func(c checked) bool { return c.image.Container == "" && len(c.failures) == 0 })
+	var all []checked
+	for i, c := range results {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if c != nil {
+			all = append(all, *c)
+		}
+	}
+	return all, nil
 }
 
 // eachOf calls do for all numbers below n, two at a time.

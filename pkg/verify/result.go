@@ -1,11 +1,14 @@
 package verify
 
 import (
+	"time"
+
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/sigstore"
+	"github.com/podseal/podseal/pkg/trustroot"
 )
 
 // Result is what was established about images, as far as it got. It is there on
@@ -20,8 +23,12 @@ type Result struct {
 	// Verdicts are those of every policy that applies to each image, in the order of
 	// the images; of one image the block's first, then sorted by name.
 	Verdicts []Verdict
-	// Trust is what selectors are made of; empty unless every policy holds.
+	// Trust is what selectors are made of; empty unless every policy holds that
+	// fails an attestation.
 	Trust selector.Trust
+	// Withheld are the policies that don't hold and cost only their own selectors,
+	// in the order of the verdicts.
+	Withheld []Failure
 }
 
 // Image is what was found out about one image.
@@ -33,8 +40,13 @@ type Image struct {
 	// Content is the content that runs, nil where nothing needed it or it could not
 	// be established.
 	Content *image.Content
-	// Asked are the places that were asked for evidence, in their order.
+	// Asked are the places that were asked for evidence, in their order. Content and
+	// Asked are there for who wants an explanation (Config.Explain).
 	Asked []Asked
+	// Fetched is when the list of evidence was fetched that the verdicts are by, zero
+	// where none was needed. Stored is whether that was before this call.
+	Fetched time.Time
+	Stored  bool
 }
 
 // Asked is one place that was asked for evidence.
@@ -67,6 +79,9 @@ type Verdict struct {
 	// looked at. Result is empty then.
 	Skipped bool
 	Result  policy.Result
+	// Stale is when the evidence was fetched, for one that holds by evidence from
+	// before the registry stopped to answer (on_unavailable = "stale"); else zero.
+	Stale time.Time
 	// Authorities are the policy's, in their order; a block has one without a name.
 	Authorities []AuthorityVerdict
 }
@@ -76,12 +91,20 @@ type AuthorityVerdict struct {
 	Name   string
 	Static policy.Static
 	Result policy.Result
+	// Root is what is known of the trust root that it judged by; zero for none.
+	Root trustroot.Status
 	// Signatures and Attestations are those that it accepts, in the order in which
-	// they were found.
+	// they were found. Their items have no content.
 	Signatures   []*sigstore.Signature
 	Attestations []*sigstore.Attestation
-	// Refusals are the candidates that it does not accept as signatures, and why.
+	// Refusals are the candidates that it does not accept as signatures, and why, for
+	// who wants an explanation (Config.Explain). Their items have no content.
 	Refusals []Refusal
+
+	// unknown is what kept it from looking at everything, lacking what would count
+	// with an entry of a log.
+	unknown error
+	lacking []lack
 }
 
 // Refusal is a candidate that does not count.

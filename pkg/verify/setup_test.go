@@ -1,6 +1,8 @@
 package verify_test
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -10,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/policy"
@@ -19,6 +22,7 @@ import (
 	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/sigstore"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
+	"github.com/podseal/podseal/pkg/store"
 	"github.com/podseal/podseal/pkg/trustroot"
 	"github.com/podseal/podseal/pkg/verify"
 )
@@ -125,9 +129,22 @@ func (w *world) verifier(t testing.TB, cfg verify.Config) *verify.Verifier {
 	return verifier(t, cfg, w.client, verify.RecordStatuses{})
 }
 
-func verifier(t testing.TB, cfg verify.Config, r verify.Registry, s verify.Statuses) *verify.Verifier {
+func verifier(t testing.TB, cfg verify.Config, client *registry.Client, s verify.Statuses) *verify.Verifier {
 	t.Helper()
-	v, err := verify.New(cfg, r, s)
+	return remembering(t, cfg, verify.Registries(client), s, store.Open(store.Config{}))
+}
+
+// ages are those of the configuration's defaults.
+var ages = verify.Ages{TTL: time.Hour, StaleTTL: 24 * time.Hour, NegativeTTL: 30 * time.Second}
+
+// remembering is a verifier with that store.
+func remembering(t testing.TB, cfg verify.Config, r verify.Registry, s verify.Statuses, kept verify.Store) *verify.Verifier {
+	t.Helper()
+	if cfg.Ages == (verify.Ages{}) {
+		cfg.Ages = ages
+	}
+	cfg.MaxEntries = cmp.Or(cfg.MaxEntries, 2048)
+	v, err := verify.New(cfg, r, s, kept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +188,7 @@ func wantSelectors(t testing.TB, v *verify.Verifier, p *pod.Pod, want ...string)
 		t.Errorf("refused: %v", err)
 	}
 	slices.Sort(want)
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("selectors (-want +got):\n%s", diff)
 	}
 }
@@ -193,4 +210,29 @@ func wantRefusal(t testing.TB, v *verify.Verifier, p *pod.Pod, kind verify.Kind,
 			t.Errorf("the error does not say %q: %v", text, err)
 		}
 	}
+}
+
+// between is a registry with something in front of it that its evidence goes through.
+type between struct {
+	verify.Registry
+	evidence func(ref image.Ref, ask func() (*registry.Found, error)) (*registry.Found, error)
+}
+
+func (b between) Conversation(who fair.Who) verify.Conversation {
+	return betweenTalk{b.Registry.Conversation(who), b}
+}
+
+type betweenTalk struct {
+	verify.Conversation
+	between between
+}
+
+func (t betweenTalk) Evidence(ctx context.Context, ref image.Ref) (*registry.Found, error) {
+	return t.between.evidence(ref, func() (*registry.Found, error) { return t.Conversation.Evidence(ctx, ref) })
+}
+
+// through is a verifier that asks the world's registry through it.
+func (w *world) through(t testing.TB, cfg verify.Config, s verify.Statuses, evidence func(image.Ref, func() (*registry.Found, error)) (*registry.Found, error)) *verify.Verifier {
+	t.Helper()
+	return remembering(t, cfg, between{verify.Registries(w.client), evidence}, s, store.Open(store.Config{}))
 }

@@ -4,7 +4,10 @@
 // count. It decides nothing itself: what runs is package image's to say, what a
 // signature is worth package sigstore's, and what applies package policy's.
 //
-// Nothing is kept between two calls.
+// A verdict is kept as long as it may count, with everything that it depends on, and
+// evidence is kept in a store, from where it is judged again. An image that many wait
+// for is looked at once. Who looks at an image waits his turn among the namespaces, so
+// that nobody's images keep others from theirs.
 package verify
 
 import (
@@ -12,21 +15,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/policy"
-	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/sigstore"
+	"github.com/podseal/podseal/pkg/store"
 	"github.com/podseal/podseal/pkg/trustroot"
 )
-
-// Registry is where images and evidence are, a *registry.Client.
-type Registry interface {
-	image.Fetcher
-	Evidence(ctx context.Context, ref image.Ref) (*registry.Found, error)
-}
 
 // Config is what a Verifier verifies.
 type Config struct {
@@ -34,13 +33,24 @@ type Config struct {
 	Block *Block
 	// Policies are the image policies, and Judges who judges for their authorities:
 	// by the names of policy and authority. Every authority that is not static has
-	// one.
+	// one. Logs are those of policies that may ask one, by the policy's name.
 	Policies policy.Set
 	Judges   map[AuthorityName]Judge
-	// Budget bounds the work for one call; positive.
+	Logs     map[string]Log
+	// Budget bounds the work for one image, and a call as a whole; positive.
 	Budget time.Duration
+	// Ages bound for how long what was found out counts; positive.
+	Ages Ages
+	// MaxEntries is of how many images verdicts are kept; positive. Those that run on
+	// this node are kept beyond.
+	MaxEntries int
+	// Present is whether a pod is on this node; nil where that is not known. It is
+	// called with a lock held.
+	Present func(podUID string) bool
 	// Platform is what this node runs.
 	Platform image.Platform
+	// Explain asks for more in Results, for a person who looks at them.
+	Explain bool
 }
 
 // AuthorityName names an authority of a policy.
@@ -78,6 +88,8 @@ type Block struct {
 	IgnoreAttestations bool
 	// Older gives the selectors of the older block.
 	Older bool
+	// Log may be asked for entries; nil for none.
+	Log Log
 }
 
 func (b *Block) dialect() Dialect {
@@ -92,12 +104,21 @@ type Verifier struct {
 	cfg      Config
 	registry Registry
 	statuses Statuses
+	store    Store
+
+	// mu guards the rest, for as long as a look at what is known takes.
+	mu      sync.Mutex
+	entries map[question]*entry
+	byKey   map[store.Key]*entry
+	queues  map[string]*fair.Queue
 }
 
-// New returns a Verifier. Its errors say what is missing in the configuration.
-func New(cfg Config, r Registry, s Statuses) (*Verifier, error) {
-	if cfg.Budget <= 0 {
-		return nil, errors.New("the time for images must be positive")
+// New returns a Verifier. Verdicts belong to it: another one, with another
+// configuration, makes its own, by what is in the store. Its errors say what is missing
+// in the configuration.
+func New(cfg Config, r Registry, s Statuses, kept Store) (*Verifier, error) {
+	if cfg.Budget <= 0 || cfg.Ages.TTL <= 0 || cfg.Ages.StaleTTL <= 0 || cfg.Ages.NegativeTTL <= 0 || cfg.MaxEntries <= 0 {
+		return nil, errors.New("the time for images, the ages of verdicts and their number must be positive")
 	}
 	for p := range cfg.Policies.All() {
 		for _, a := range p.Authorities {
@@ -109,7 +130,10 @@ func New(cfg Config, r Registry, s Statuses) (*Verifier, error) {
 	if cfg.Block != nil && cfg.Block.Judge.Authority == nil {
 		return nil, fmt.Errorf("%s: nobody judges for it", cfg.Block.dialect())
 	}
-	return &Verifier{cfg: cfg, registry: r, statuses: s}, nil
+	return &Verifier{
+		cfg: cfg, registry: r, statuses: s, store: kept,
+		entries: map[question]*entry{}, byKey: map[store.Key]*entry{}, queues: map[string]*fair.Queue{},
+	}, nil
 }
 
 // Concerns is whether a policy may apply to a container of the pod. Then it must be
@@ -119,16 +143,26 @@ func (v *Verifier) Concerns(p *pod.Pod) bool {
 }
 
 // Container verifies the image of a container of the pod, which has an ID, for every
-// policy that applies to it. Where one does not hold that is an *Error; when ctx
-// ends, its cause.
+// policy that applies to it. Where one does not hold that fails attestations that is
+// an *Error; when ctx ends, its cause.
 func (v *Verifier) Container(ctx context.Context, p *pod.Pod, c *pod.Container) (*Result, error) {
+	return v.verify(ctx, p, c, false)
+}
+
+// Prepare does the same for somebody who has not asked yet: after those who have.
+func (v *Verifier) Prepare(ctx context.Context, p *pod.Pod, c *pod.Container) error {
+	_, err := v.verify(ctx, p, c, true)
+	return err
+}
+
+func (v *Verifier) verify(ctx context.Context, p *pod.Pod, c *pod.Container, background bool) (*Result, error) {
 	r := &Result{NoPolicy: !v.Concerns(p)}
 	if r.NoPolicy {
 		return r, nil
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, v.cfg.Budget, errBudget)
 	defer cancel()
-	err := v.container(bounded, p, c, r)
+	err := v.container(bounded, subject{pod: p, container: c, background: background}, r)
 	return r, ended(ctx, err)
 }
 
@@ -140,20 +174,22 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-func (v *Verifier) container(ctx context.Context, p *pod.Pod, c *pod.Container, r *Result) error {
-	runs, err := v.statuses.Runs(ctx, p, c)
-	if err != nil {
-		return v.unestablished(p, c, err)
+func (v *Verifier) container(ctx context.Context, s subject, r *Result) (err error) {
+	if s.runs, err = v.statuses.Runs(ctx, s.pod, s.container); err != nil {
+		return r.take(v.unestablished(s.pod, s.container, err))
 	}
-	applying := v.cfg.Policies.Applying(workload(p, runs))
-	if v.cfg.Block == nil && len(applying) == 0 {
+	s.policies = v.cfg.Policies.Applying(workload(s.pod, s.runs))
+	if v.cfg.Block == nil && len(s.policies) == 0 {
 		r.NoPolicy = true
 		return nil
 	}
-	checked := v.check(ctx, subject{container: c, runs: runs, policies: applying})
-	r.add(checked)
-	if len(checked.failures) > 0 {
-		return &Error{checked.failures}
+	checked, err := v.check(ctx, s)
+	if err != nil {
+		return err
+	}
+	r.add(*checked)
+	if err := r.take(checked.failures); err != nil {
+		return err
 	}
 	r.Trust = checked.trust
 	return nil
@@ -190,10 +226,10 @@ func namesOf(runs Runs) policy.Names {
 	return names
 }
 
-// unestablished is the failure of every policy that may apply to a container of
+// unestablished are the failures of every policy that may apply to a container of
 // which it can't be told what it runs.
-func (v *Verifier) unestablished(p *pod.Pod, c *pod.Container, why error) *Error {
-	return v.failureOf(v.cfg.Policies.Concerning(p.Namespace, p.ServiceAccount),
+func (v *Verifier) unestablished(p *pod.Pod, c *pod.Container, why error) []Failure {
+	return v.failuresOf(v.cfg.Policies.Concerning(p.Namespace, p.ServiceAccount),
 		Failure{Kind: kindOfStatus(why), Container: c.Name, Image: c.SpecImage, ImageID: c.ImageID, Reasons: []error{why}})
 }
 

@@ -1,0 +1,173 @@
+package verify
+
+import (
+	"time"
+
+	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/policy"
+	"github.com/podseal/podseal/pkg/registry"
+	"github.com/podseal/podseal/pkg/store"
+)
+
+// Ages bound how long what was found out is answered with.
+type Ages struct {
+	// TTL is how old a list of evidence may be: a signature that is taken away counts
+	// for that long. From three quarters of it on an answer has the list fetched anew
+	// on the side.
+	TTL time.Duration
+	// StaleTTL is the same for policies with on_unavailable = "stale", while a registry
+	// does not answer.
+	StaleTTL time.Duration
+	// NegativeTTL is how old a list may be by which a policy does not hold. Where it
+	// can't be told whether it does, the next look is after retry, if that is less.
+	NegativeTTL time.Duration
+}
+
+// retry is after what time a registry that did not answer is asked again. Its breaker
+// makes that cheap.
+const retry = 5 * time.Second
+
+const (
+	// maxPods is how many pods an entry remembers to run its image.
+	maxPods = 64
+	// versionAge is how long the version of a repository is taken to be the same: it
+	// costs a look at files.
+	versionAge = time.Second
+)
+
+// entry is what is known of one question. The Verifier's lock guards it.
+type entry struct {
+	question question
+	key      store.Key
+	// repository is the spec's, zero where that can't be read; version is how it was
+	// asked, read at looked.
+	repository image.Repository
+	version    registry.Version
+	looked     time.Time
+
+	// tenant is the namespace that asked first, pods those that run the image.
+	tenant string
+	pods   map[string]bool
+	used   time.Time
+
+	judged map[rule]*judged
+	// image is what there is to say of the image, without container.
+	image Image
+	// flight is under way, nil if none is.
+	flight *flight
+}
+
+// current is the verdict that the rule may be answered with, nil if there is none.
+func (v *Verifier) current(e *entry, r rule, now time.Time) *judged {
+	j := e.judged[r]
+	if j == nil || over(now, j.until) || !j.validUntil.IsZero() && !now.Before(j.validUntil) || !v.sameRoots(r, j) {
+		return nil
+	}
+	return j
+}
+
+// over is whether a time has come, by the clock that only goes forward and by the one
+// that people set: the first stands still while a machine sleeps.
+func over(now, until time.Time) bool {
+	return !now.Before(until) || !now.Round(0).Before(until.Round(0))
+}
+
+// sameRoots is whether the rule would be judged by the same trust roots now.
+func (v *Verifier) sameRoots(r rule, j *judged) bool {
+	if r == nil {
+		root, _, _ := v.cfg.Block.Judge.root()
+		return j.roots[0] == digestOf(root)
+	}
+	for i, a := range r.Authorities {
+		if a.Static != policy.NotStatic {
+			continue
+		}
+		root, _, _ := v.cfg.Judges[AuthorityName{r.Name, a.Name}].root()
+		if j.roots[i] != digestOf(root) {
+			return false
+		}
+	}
+	return true
+}
+
+// entryOf is the entry of the question, with what is known thrown away if the
+// registry would be asked otherwise now. It is called with v.mu held.
+func (v *Verifier) entryOf(q question, s subject, now time.Time) *entry {
+	e := v.entries[q]
+	if e == nil {
+		e = &entry{question: q, key: q.key(v.cfg.Platform), tenant: s.pod.Namespace, pods: map[string]bool{}, judged: map[rule]*judged{}}
+		if name, err := image.ParseName(q.spec); err == nil {
+			e.repository = name.Repository
+		}
+		v.entries[q], v.byKey[e.key] = e, e
+	}
+	if now.Sub(e.looked) >= versionAge && !e.repository.IsZero() {
+		version := v.registry.Version(e.repository)
+		if version != e.version {
+			clear(e.judged)
+		}
+		e.version, e.looked = version, now
+	}
+	e.used = now
+	if !e.pods[s.pod.UID] {
+		if len(e.pods) >= maxPods {
+			clear(e.pods) // those that still run it come again
+		}
+		e.pods[s.pod.UID] = true
+	}
+	return e
+}
+
+// Pinned is whether evidence is of an image that runs on this node, for store.Config.
+func (v *Verifier) Pinned(key store.Key) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.byKey[key]
+	return e != nil && v.runsHere(e)
+}
+
+// runsHere is whether a pod that is on this node runs the image.
+func (v *Verifier) runsHere(e *entry) bool {
+	if v.cfg.Present == nil {
+		return false
+	}
+	for uid := range e.pods {
+		if v.cfg.Present(uid) {
+			return true
+		}
+	}
+	return false
+}
+
+// makeRoom drops entries until there is room for one more: of those whose image does
+// not run on this node that of the namespace with the most of them which was used
+// least lately. A namespace with a thousand images loses its own so, and not its
+// neighbours' (ADVERSARIAL.md, row 45). It is called with v.mu held.
+func (v *Verifier) makeRoom() {
+	for len(v.entries) > v.cfg.MaxEntries {
+		count := map[string]int{}
+		for _, e := range v.entries {
+			count[e.tenant]++
+		}
+		var victim *entry
+		for _, e := range v.entries {
+			if e.flight != nil || victim != nil && !before(e, victim, count) || v.runsHere(e) {
+				continue
+			}
+			victim = e
+		}
+		if victim == nil {
+			return // all run here, and there are no more of them than the node has
+		}
+		delete(v.entries, victim.question)
+		delete(v.byKey, victim.key)
+	}
+}
+
+// before is whether e is to be dropped before f.
+func before(e, f *entry, count map[string]int) bool {
+	if count[e.tenant] != count[f.tenant] {
+		return count[e.tenant] > count[f.tenant]
+	}
+	return e.used.Before(f.used)
+}

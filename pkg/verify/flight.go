@@ -1,0 +1,244 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/podseal/podseal/pkg/fair"
+	"github.com/podseal/podseal/pkg/guard"
+	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/policy"
+)
+
+// flight looks at one image for some rules, for all who ask meanwhile. It is
+// nobody's: whoever leaves, it goes on, for as long as the budget lasts, and the
+// others have its answer (ADVERSARIAL.md, row 29).
+type flight struct {
+	rules  []rule
+	tenant string
+	// hurry is closed when somebody waits for it.
+	hurry chan struct{}
+	once  sync.Once
+	// done is closed at its end; results has a verdict for each rule then, or err is
+	// the panic that ended it.
+	done    chan struct{}
+	results map[rule]*judged
+	err     error
+}
+
+func (f *flight) await() { f.once.Do(func() { close(f.hurry) }) }
+
+func (f *flight) awaited() bool {
+	select {
+	case <-f.hurry:
+		return true
+	default:
+		return false
+	}
+}
+
+// verdicts are those of the rules, in their order, each from the cache or looked up
+// now. The error is a panic's; what a caller has no time for is undecided.
+func (v *Verifier) verdicts(ctx context.Context, s subject, rules []rule, into *Image) ([]*judged, error) {
+	q := questionOf(s.runs)
+	all := make([]*judged, len(rules))
+	for {
+		f := v.board(q, s, rules, all, into)
+		if f == nil {
+			return all, nil
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			for i, j := range all {
+				if j == nil {
+					all[i] = v.undecided(rules[i], context.Cause(ctx))
+				}
+			}
+			return all, nil
+		}
+		if f.err != nil {
+			return nil, f.err
+		}
+		if f.answers(rules, all) {
+			v.describeImage(q, into)
+			return all, nil
+		}
+	}
+}
+
+// answers fills in what the flight has come to, and is whether nothing is missing.
+func (f *flight) answers(rules []rule, all []*judged) bool {
+	missing := false
+	for i, r := range rules {
+		if all[i] == nil {
+			all[i] = f.results[r]
+		}
+		missing = missing || all[i] == nil
+	}
+	return !missing
+}
+
+// board fills in the verdicts that are known, and returns the flight that is to be
+// waited for, nil where nothing is missing.
+func (v *Verifier) board(q question, s subject, rules []rule, all []*judged, into *Image) *flight {
+	now := time.Now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.entryOf(q, s, now)
+	var missing, due []rule
+	for i, r := range rules {
+		j := v.current(e, r, now)
+		switch all[i] = j; {
+		case j == nil:
+			missing = append(missing, r)
+		case over(now, j.renew):
+			due = append(due, r)
+		}
+	}
+	into.copy(e.image)
+	if len(missing) == 0 && len(due) == 0 {
+		return nil
+	}
+	if e.flight == nil {
+		f := &flight{rules: missing, tenant: s.pod.Namespace, hurry: make(chan struct{}), done: make(chan struct{})}
+		if len(missing) == 0 {
+			f.rules = due
+		}
+		e.flight = f
+		v.makeRoom()
+		go v.fly(e, f, s.runs)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if !s.background {
+		e.flight.await()
+	}
+	return e.flight
+}
+
+// fly does a flight and keeps what it comes to.
+func (v *Verifier) fly(e *entry, f *flight, runs Runs) {
+	var results map[rule]*judged
+	var seen Image
+	f.err = guard.Do(func() error {
+		results, seen = v.investigate(e, f, runs)
+		return nil
+	})
+	now := time.Now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f.results = results
+	for r, j := range results {
+		old := v.current(e, r, now)
+		if j.verdict.Result == policy.Unknown && old != nil && old.holds() {
+			// It was asked to renew what still counts.
+			later := *old
+			later.renew = now.Add(v.cfg.Ages.NegativeTTL)
+			j = &later
+		}
+		e.judged[r] = j
+	}
+	e.image = seen
+	e.flight = nil
+	close(f.done)
+	v.makeRoom()
+}
+
+// investigate waits for its turn, finds out what there is about an image and has the
+// flight's rules judge it.
+func (v *Verifier) investigate(e *entry, f *flight, runs Runs) (map[rule]*judged, Image) {
+	leave, err := v.enter(e, f)
+	if err != nil {
+		return v.allUndecided(f.rules, err), Image{}
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), v.cfg.Budget, errBudget)
+	defer cancel()
+	i := &investigation{Verifier: v, entry: e, rules: f.rules, runs: runs, who: fair.Who{Tenant: f.tenant, Background: !f.awaited()}}
+	i.ask = v.registry.Conversation(i.who)
+	if i.who.Background {
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			select {
+			case <-f.hurry:
+				i.ask.Hurry()
+			case <-stop:
+			}
+		}()
+	}
+	return i.run(ctx)
+}
+
+func (v *Verifier) allUndecided(rules []rule, why error) map[rule]*judged {
+	results := map[rule]*judged{}
+	for _, r := range rules {
+		results[r] = v.undecided(r, why)
+	}
+	return results
+}
+
+// How many images are looked at at once for one registry, and by one namespace of
+// them, and how many of a namespace may wait. Registries without a block in the
+// configuration, whose number is strangers' choice, share one such queue.
+const flights, flightsOfOne, flightsWaiting = 8, 4, 256
+
+// errHurry says that somebody waits for what had been background work.
+var errHurry = errors.New("somebody waits for it")
+
+// enter waits until the flight has its turn among those that ask the same registry.
+func (v *Verifier) enter(e *entry, f *flight) (leave func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), v.cfg.Budget, errBudget)
+	defer cancel()
+	queue := v.queueOf(e.repository)
+	if !f.awaited() {
+		waiting, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
+		go func() {
+			select {
+			case <-f.hurry:
+				stop(errHurry)
+			case <-waiting.Done():
+			}
+		}()
+		leave, err = queue.Enter(waiting, fair.Who{Tenant: f.tenant, Background: true})
+		if err == nil || !errors.Is(context.Cause(waiting), errHurry) {
+			return leave, err
+		}
+	}
+	return queue.Enter(ctx, fair.Who{Tenant: f.tenant})
+}
+
+// queueOf is where images of the repository wait. No registry holds a place of
+// another one.
+func (v *Verifier) queueOf(r image.Repository) *fair.Queue {
+	name := ""
+	if !r.IsZero() && v.registry.IsConfigured(r.Registry()) {
+		name = r.Registry()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	queue := v.queues[name]
+	if queue == nil {
+		queue = fair.New(fair.Limits{Slots: flights, TenantSlots: flightsOfOne, Waiting: flightsWaiting})
+		v.queues[name] = queue
+	}
+	return queue
+}
+
+// describeImage takes what is known of the image.
+func (v *Verifier) describeImage(q question, into *Image) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if e := v.entries[q]; e != nil {
+		into.copy(e.image)
+	}
+}
+
+func (i *Image) copy(from Image) {
+	i.Content, i.Asked, i.Fetched, i.Stored = from.Content, from.Asked, from.Fetched, from.Stored
+}
