@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -15,6 +16,8 @@ type Conversation struct {
 	client *Client
 	who    fair.Who
 
+	// seen is for Inspect, else nil.
+	seen *sight
 	// mu guards silent for an assignment.
 	mu sync.Mutex
 	// silent are hosts that did not answer, and how that was told: an image has no time
@@ -91,15 +94,23 @@ func (c *Conversation) ask(r image.Repository, what string, f func(talk) error) 
 	if r.IsZero() {
 		return about(r, what, fail(Malformed, "no repository is asked for"))
 	}
-	e, err := c.client.of(r.Registry(), c.who.Tenant)
+	return c.at(r.Registry(), r, what, f)
+}
+
+// at is ask where it may be that no repository is asked for.
+func (c *Conversation) at(registry string, r image.Repository, what string, f func(talk) error) error {
+	e, err := c.client.of(registry, c.who.Tenant)
 	if err == nil {
 		defer c.client.release(e, c.who.Tenant)
 		err = f(talk{e, c})
 	}
-	if err != nil {
-		return about(r, what, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	return &Error{Repository: r, registry: registry, What: what, Kind: kindOf(err), Err: err}
 }
 
 // Manifest is that of a conversation without an asker.

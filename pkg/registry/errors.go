@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/printable"
@@ -49,17 +51,42 @@ type Error struct {
 	What string
 	Kind Kind
 	Err  error
+
+	// registry was asked where no repository was.
+	registry string
 }
 
 // Registry is the registry that was asked, as image.Repository names it.
-func (e *Error) Registry() string { return e.Repository.Registry() }
+func (e *Error) Registry() string { return cmp.Or(e.Repository.Registry(), e.registry) }
 
 // Error names the repository, what was asked for and what to do, fit for printing.
 func (e *Error) Error() string {
-	return fmt.Sprintf("%v: %s: %s", e.Repository, e.What, printable.Line(e.Err.Error(), 2<<10))
+	where := cmp.Or(e.Repository.String(), printable.Line(e.registry, 300))
+	return fmt.Sprintf("%s: %s: %s", where, e.What, printable.Line(e.Err.Error(), 2<<10))
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// The reasons that a Diagnosis can have are the kinds.
+var remedies = [...]string{
+	Unavailable: "see that the registry is up and that this node reaches it: its address, and ca_path, mirror and proxy_url in its block",
+	NotFound:    "see that what is asked for is there, under that name; some registries say the same of what they let only others read",
+	Denied:      "give the registry's block credentials that may pull from the repository: username and password_path, or docker_config_path",
+	NotAllowed: `give the registry a block if it is one that you trust to be asked; a public one may also be asked with registries = "any", ` +
+		"and an address inside the network or plain HTTP only with a block",
+	Limit: "see what has been stored there, and by whom: limits has the bounds on what is read; " +
+		"where it is requests that are too many, they are fewer later, and a namespace that asks for many takes none from others",
+	Malformed: "see what answers there: another service in the registry's place, or something that is damaged or that somebody else has stored there",
+}
+
+// Diagnosis says what to do about it.
+func (e *Error) Diagnosis() diagnosis.Diagnosis {
+	remedy := "look into it"
+	if e.Kind >= 0 && int(e.Kind) < len(remedies) {
+		remedy = remedies[e.Kind]
+	}
+	return diagnosis.New(diagnosis.Reason(e.Kind.String()), e.Error(), remedy)
+}
 
 // failure is an Error before it is known what was asked for.
 type failure struct {

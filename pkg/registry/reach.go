@@ -66,6 +66,8 @@ type attempt struct {
 	// connecting ends the request that gets no connection.
 	connecting *time.Timer
 	connected  atomic.Bool
+	// seen is for Inspect, else nil.
+	seen *sight
 }
 
 // reachable is why a host is not asked, if it is not: it did not answer a request of
@@ -92,6 +94,9 @@ func (t talk) attempt(ctx context.Context, u *url.URL) (*attempt, error) {
 	if err := a.begin(); err != nil {
 		return nil, err
 	}
+	if t.isOwn(u) {
+		a.seen = t.with.seen
+	}
 	timeout, connect := t.client.timeout, t.client.connect
 	ctx, a.cancel = context.WithTimeoutCause(ctx, timeout, tooSlow(timeout))
 	ctx, giveUp := context.WithCancelCause(ctx)
@@ -107,6 +112,9 @@ func (t talk) attempt(ctx context.Context, u *url.URL) (*attempt, error) {
 			a.connected.Store(true)
 			if !info.Reused {
 				a.reached()
+			}
+			if a.seen != nil {
+				a.seen.connection(info)
 			}
 		},
 	})

@@ -123,13 +123,12 @@ func onlyBundle(m *image.Manifest) (*image.Descriptor, error) {
 // listReferrers reads the registry's list (OCI distribution 1.1, "Listing
 // Referrers"), page by page. No list is an empty one.
 func (s *search) listReferrers(ctx context.Context, to *listing) error {
-	u := s.url(s.ref.Repository, "referrers", s.ref.Digest.String())
+	q := s.aboutReferrers(s.ref)
 	visited := map[string]bool{}
 	for page := 1; ; page++ {
-		visited[u.String()] = true
+		visited[q.url.String()] = true
 		var link string
 		var base *url.URL
-		q := question{repository: s.ref.Repository, url: u, accept: image.OCIIndex, max: s.client.limits.MaxManifest, size: -1}
 		err := s.reading(ctx, q, func(a *answer) error {
 			link, _ = nextLink(a.links)
 			base = a.url
@@ -153,8 +152,13 @@ func (s *search) listReferrers(ctx context.Context, to *listing) error {
 		case page == maxPages:
 			return fail(Limit, "there are more than %d pages", maxPages)
 		}
-		u = next
+		q.url = next
 	}
+}
+
+func (e *endpoint) aboutReferrers(ref image.Ref) question {
+	u := e.url(ref.Repository, "referrers", ref.Digest.String())
+	return question{repository: ref.Repository, url: u, accept: image.OCIIndex, max: e.client.limits.MaxManifest, size: -1}
 }
 
 // hasNoList is whether an answer says that the registry has no list of referrers.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/podseal/podseal/pkg/image"
 )
@@ -222,6 +223,7 @@ func (t talk) roundTrip(ctx context.Context, transport http.RoundTripper, u *url
 	}
 	// Not http.Client: what it does by itself, with redirects, cookies and
 	// credentials, is not wanted here.
+	asked := time.Now()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		err = explain(ctx, err)
@@ -231,6 +233,9 @@ func (t talk) roundTrip(ctx context.Context, transport http.RoundTripper, u *url
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if attempt.seen != nil {
+		attempt.seen.answer(asked, resp.Header, resp.TLS)
+	}
 	r := &reply{status: resp.StatusCode, header: resp.Header}
 	r.url, r.links = u, resp.Header.Values("Link")
 	r.mediaType, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type")) // none, where it is none

@@ -94,6 +94,10 @@ func (e *endpoint) remembered(r image.Repository) authorization {
 	return authorization{}
 }
 
+// schemes are the ways of convincing a registry that are known here, the better
+// first.
+var schemes = []string{"bearer", "basic"}
+
 // authorize returns what to make a request with that the registry has answered with
 // 401 when it was made with used.
 func (t talk) authorize(ctx context.Context, r image.Repository, header []string, used authorization) (authorization, error) {
@@ -102,7 +106,7 @@ func (t talk) authorize(ctx context.Context, r image.Repository, header []string
 		return authorization{}, err
 	}
 	challenges := parseChallenges(header)
-	for _, scheme := range []string{"bearer", "basic"} {
+	for _, scheme := range schemes {
 		i := slices.IndexFunc(challenges, func(c challenge) bool { return c.scheme == scheme })
 		if i < 0 {
 			continue
@@ -247,6 +251,14 @@ func (e *endpoint) tokenHosts() []string {
 		return wellKnownTokenHosts[e.host]
 	}
 	return slices.Concat(e.block.tokenHosts, wellKnownTokenHosts[e.host])
+}
+
+// hasHeld is whether credentials were not sent because of where the registry sends
+// for tokens.
+func (e *endpoint) hasHeld() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.told
 }
 
 func (e *endpoint) logHeld(realm *url.URL) {
