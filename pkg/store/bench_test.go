@@ -34,20 +34,27 @@ func BenchmarkRead(b *testing.B) {
 
 // BenchmarkEvict puts one record and its blobs into a store that is full.
 func BenchmarkEvict(b *testing.B) {
-	s := open(b, store.Config{MaxBytes: 1 << 30})
-	refs := make([]image.Ref, 16)
-	i := 0
-	one := func() {
-		i++
-		for j := range refs {
-			refs[j] = put(b, s, "app", body(i*len(refs)+j))
-		}
-		s.PutRecord(key(fmt.Sprint(i)), fmt.Sprint(i%30), body(i), refs)
-	}
-	for range store.DefaultRecords {
-		one()
-	}
-	for b.Loop() {
-		one()
+	for name, cfg := range map[string]store.Config{
+		"records": {MaxBytes: 1 << 30},
+		"bytes":   {MaxBytes: 24 << 20},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := open(b, cfg)
+			refs := make([]image.Ref, 16)
+			i := 0
+			one := func() {
+				i++
+				for j := range refs {
+					refs[j] = put(b, s, "app", body(i*len(refs)+j))
+				}
+				s.PutRecord(key(fmt.Sprint(i)), fmt.Sprint(i%30), body(i), refs)
+			}
+			for range store.DefaultRecords {
+				one()
+			}
+			for b.Loop() {
+				one()
+			}
+		})
 	}
 }

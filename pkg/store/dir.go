@@ -57,39 +57,52 @@ func ours(info fs.FileInfo) error {
 	return nil
 }
 
-// same is whether path is still the directory that was opened: it may have been
-// removed, or something may have been mounted there.
-func same(dir *os.Root, path string) bool {
+// still is whether path is the directory that was opened, and may be used: it may
+// have been removed, and something may have been mounted there.
+func still(dir *os.Root, path string) bool {
 	opened, err := dir.Stat(".")
 	if err != nil {
 		return false
 	}
 	there, err := os.Stat(path)
-	return err == nil && os.SameFile(opened, there)
+	return err == nil && os.SameFile(opened, there) && ours(there) == nil
 }
 
-// readFile reads a regular file of at most most bytes. What else is there, a link or
-// a pipe that somebody put there, is an errForeign.
-func readFile(dir *os.Root, file string, most int64) ([]byte, error) {
+// openFile opens a regular file and returns its size. What else is there, a link or a
+// pipe that somebody put there, is an errForeign.
+func openFile(dir *os.Root, file string) (*os.File, int64, error) {
 	info, err := dir.Lstat(file)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errForeign
+		return nil, 0, errForeign
 	}
 	f, err := dir.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = errForeign
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// readFile reads a file of at most most bytes. A larger one is an errForeign.
+func readFile(dir *os.Root, file string, most int64) ([]byte, error) {
+	f, size, err := openFile(dir, file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > most {
+	if size > most {
 		return nil, errForeign
 	}
-	content := make([]byte, info.Size())
+	content := make([]byte, size)
 	if _, err = io.ReadFull(f, content); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, errForeign // files of ours never become shorter
@@ -158,6 +171,11 @@ func keepSalt(dir *os.Root, salt []byte) ([]byte, error) {
 	// Unlike a rename, a link fails if there is one, and unlike a file that is made
 	// with O_EXCL and then written, it is never seen half written.
 	err = dir.Link(temporary, saltFile)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		// A file system without links. Of two who start at the same time there, one has
+		// a salt of its own until its next start.
+		err = dir.Rename(temporary, saltFile)
+	}
 	_ = dir.Remove(temporary) // or it is removed when it is abandoned
 	if err == nil {
 		return salt, nil
@@ -218,8 +236,8 @@ func (x *index) found(dir *os.Root, file string, now time.Time) {
 	}
 	e := entry{name: n, cost: cost, used: written.UnixNano()}
 	if n.kind == records {
-		head, size, err := readHead(dir, n)
-		if isForeign(err) || err == nil && size != info.Size() {
+		head, err := readHead(dir, n)
+		if isForeign(err) {
 			_ = dir.Remove(file) // torn, or of another version
 			return
 		}
@@ -231,21 +249,20 @@ func (x *index) found(dir *os.Root, file string, now time.Time) {
 	x.put(e)
 }
 
-// readHead reads what stands before the body of a record, and the size of the whole
-// that it says.
-func readHead(dir *os.Root, n name) (envelope, int64, error) {
-	f, err := dir.OpenFile(n.file(), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// readHead reads what stands before the body of a record.
+func readHead(dir *os.Root, n name) (envelope, error) {
+	f, size, err := openFile(dir, n.file())
 	if err != nil {
-		return envelope{}, 0, err
+		return envelope{}, err
 	}
 	defer f.Close()
 	start, err := io.ReadAll(io.LimitReader(f, int64(maxHead)))
 	if err != nil {
-		return envelope{}, 0, err
+		return envelope{}, err
 	}
-	e, size, ok := parseHead(start, n)
-	if !ok {
-		return envelope{}, 0, errForeign
+	e, said, ok := parseHead(start, n)
+	if !ok || said != size {
+		return envelope{}, errForeign
 	}
-	return e, size, nil
+	return e, nil
 }

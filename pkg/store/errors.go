@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/printable"
@@ -96,3 +97,32 @@ func about(dir string, err error) *Error {
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrClosed) }
 func isForeign(err error) bool { return errors.Is(err, errForeign) }
+
+// report keeps why something could not be read or written. It is logged once, and
+// again when it comes back after it was overcome.
+func (s *Store) report(err error) {
+	e := about(s.cfg.Dir, err)
+	s.mu.Lock()
+	s.problem = e
+	now := time.Now()
+	// One file that can't be read does not fill the log while others are written.
+	log := (s.warned == nil || s.warned.Kind != e.Kind) && (s.warning.IsZero() || now.Sub(s.warning) >= retryPause)
+	if log {
+		s.warned, s.warning = e, now
+	}
+	s.mu.Unlock()
+	if log {
+		s.log.Warn("evidence can't be kept in the directory, it is kept in memory instead", "dir", s.cfg.Dir, "error", e, "remedy", e.Diagnosis().Remedy)
+	}
+}
+
+// overcome is called when something was written.
+func (s *Store) overcome() {
+	s.mu.Lock()
+	log := s.warned != nil
+	s.problem, s.warned = nil, nil
+	s.mu.Unlock()
+	if log {
+		s.log.Info("evidence is kept in the directory again", "dir", s.cfg.Dir)
+	}
+}

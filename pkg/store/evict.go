@@ -69,6 +69,10 @@ func (x *index) fits() bool {
 
 // evictLoose removes blobs that no record needs, the least recently used first.
 func (x *index) evictLoose(now int64) (removed []entry) {
+	tooMany := func() bool { return x.total[inBytes] > x.limits[inBytes] }
+	if x.looseCount == 0 || !tooMany() && !x.crowded() {
+		return nil
+	}
 	var loose []entry
 	for i, b := range x.blobs {
 		if b.needed == 0 {
@@ -77,8 +81,7 @@ func (x *index) evictLoose(now int64) (removed []entry) {
 	}
 	slices.SortFunc(loose, byUse)
 	for _, e := range loose {
-		tooMany := x.total[inBytes] > x.limits[inBytes] && now-e.used > int64(young)
-		if !tooMany && !x.crowded() {
+		if old := now-e.used > int64(young); !x.crowded() && !(old && tooMany()) {
 			break
 		}
 		x.remove(e.name)
@@ -91,21 +94,33 @@ func byUse(a, b entry) int {
 	return cmp.Or(cmp.Compare(a.used, b.used), a.name.id.compare(b.name.id))
 }
 
-// tenant is what one tenant has.
-type tenant struct {
-	name    string
-	records []entry // the least recently used first
-	use     amounts
-}
-
-// evictRecords removes records, and the blobs that only they needed.
+// evictRecords removes records, and the blobs that only they needed, until everything
+// is within its bounds or all that is left is pinned.
 func (x *index) evictRecords(pinned func(Key) bool) (removed []entry) {
-	tenants := x.tenants()
 	for {
 		amount, over := x.over()
 		if !over {
 			return removed
 		}
+		more := x.evictMost(amount, pinned)
+		if len(more) == 0 {
+			return removed
+		}
+		removed = append(removed, more...)
+	}
+}
+
+// tenant is what one tenant has.
+type tenant struct {
+	records []*entry // the least recently used first
+	use     int64    // of what is over its bound
+}
+
+// evictMost removes what the tenant with the most of an amount used least recently,
+// until that amount is within its bound.
+func (x *index) evictMost(amount int, pinned func(Key) bool) (removed []entry) {
+	tenants := x.tenants(amount)
+	for x.total[amount] > x.limits[amount] {
 		// Those that have nothing to lose are out of it for good.
 		tenants = slices.DeleteFunc(tenants, func(t *tenant) bool {
 			for pinned != nil && len(t.records) > 0 && pinned(Key(t.records[0].name.id)) {
@@ -117,15 +132,13 @@ func (x *index) evictRecords(pinned func(Key) bool) (removed []entry) {
 			return removed
 		}
 		most := slices.MaxFunc(tenants, func(a, b *tenant) int {
-			return cmp.Or(cmp.Compare(a.use[amount], b.use[amount]), byUse(b.records[0], a.records[0]))
+			return cmp.Or(cmp.Compare(a.use, b.use), byUse(*b.records[0], *a.records[0]))
 		})
 		victim := most.records[0]
 		most.records = most.records[1:]
-		for i, used := range x.use(victim) {
-			most.use[i] -= used
-		}
+		most.use -= x.use(victim, amount)
 		x.remove(victim.name)
-		removed = append(removed, victim)
+		removed = append(removed, *victim)
 		for _, r := range victim.refs {
 			if b := x.blobs[r]; b.cost > 0 && b.needed == 0 {
 				n := name{blobs, r}
@@ -134,36 +147,42 @@ func (x *index) evictRecords(pinned func(Key) bool) (removed []entry) {
 			}
 		}
 	}
+	return removed
 }
 
 // tenants returns them all, with what they have.
-func (x *index) tenants() []*tenant {
+func (x *index) tenants(amount int) []*tenant {
 	byName := map[string]*tenant{}
 	var all []*tenant
 	for _, e := range x.records {
 		t := byName[e.tenant]
 		if t == nil {
-			t = &tenant{name: e.tenant}
+			t = &tenant{}
 			byName[e.tenant] = t
 			all = append(all, t)
 		}
-		t.records = append(t.records, *e)
-		for i, used := range x.use(*e) {
-			t.use[i] += used
-		}
+		t.records = append(t.records, e)
+		t.use += x.use(e, amount)
 	}
 	for _, t := range all {
-		slices.SortFunc(t.records, byUse)
+		slices.SortFunc(t.records, func(a, b *entry) int { return byUse(*a, *b) })
 	}
 	return all
 }
 
-// use is what a record costs, with its share of the blobs that it needs.
-func (x *index) use(e entry) amounts {
-	use := amounts{inRecords: 1, inBytes: e.cost, inRefs: int64(len(e.refs))}
+// use is what a record has of an amount: of bytes its share of the blobs that it
+// needs too.
+func (x *index) use(e *entry, amount int) int64 {
+	switch amount {
+	case inRecords:
+		return 1
+	case inRefs:
+		return int64(len(e.refs))
+	}
+	use := e.cost
 	for _, r := range e.refs {
 		if b := x.blobs[r]; b.needed > 0 {
-			use[inBytes] += b.cost / int64(b.needed)
+			use += b.cost / int64(b.needed)
 		}
 	}
 	return use

@@ -106,3 +106,9 @@ func Sealed(content []byte) []byte {
 	copy(b[sumAt:], sum[:])
 	return b
 }
+
+// Forged is the file of a blob with right checksums and another body.
+func Forged(ref image.Ref, body []byte) []byte {
+	e := envelope{kind: blobs, id: blobName(ref).id, body: body}
+	return e.encode()
+}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // The bounds of what is kept where Config says nothing else.
@@ -73,11 +74,14 @@ type Store struct {
 	mu      sync.Mutex
 	memory  *index           // of content
 	content map[name]*waiter // all there is without a directory, else what waits to be written
-	queue   []*waiter        // in the order of writing; some of them are not in content any more
-	disk    *index           // what the directory is thought to have
-	dir     *os.Root         // nil if it can't be used
-	problem *Error           // why something can't be kept, nil if it can
-	full    time.Time        // when it was last said that only pinned ones are left
+	queue   []ticket         // in the order of writing; some are of what is not there any more
+	tickets uint64
+	disk    *index    // what the directory is thought to have
+	dir     *os.Root  // nil if it can't be used
+	problem *Error    // why something can't be kept, nil if it can
+	warned  *Error    // the problem as it was logged, nil when it was overcome
+	warning time.Time // when
+	full    time.Time // when it was last said that only pinned ones are left
 
 	wake    chan struct{} // something waits to be written
 	closing chan struct{}
@@ -89,7 +93,14 @@ type Store struct {
 type waiter struct {
 	entry
 	content []byte
-	stuck   bool // it can't be written, though others can
+	ticket  uint64 // its place in the queue, 0: it has none, since it can't be written though others can
+}
+
+// ticket is a place in the queue. It does not hold what it is for: that may be
+// evicted or replaced before its turn.
+type ticket struct {
+	name   name
+	number uint64
 }
 
 // Open opens a store. It never fails: why the directory can't be used is
@@ -160,14 +171,14 @@ func (s *Store) Get(ref image.Ref) (body []byte, mediaType string, ok bool) {
 // Put keeps a blob. One that does not have the digest is not kept. A blob that no
 // record needs is the first to go.
 func (s *Store) Put(ref image.Ref, mediaType string, body []byte) {
-	if ref.IsZero() || len(body) > MaxBlob || len(mediaType) > MaxText || image.Of(body) != ref.Digest {
+	if ref.IsZero() || len(body) > MaxBlob || len(mediaType) > MaxText {
 		return
 	}
 	n := blobName(ref)
 	s.mu.Lock()
 	known := s.touch(n)
 	s.mu.Unlock()
-	if !known {
+	if !known && image.Of(body) == ref.Digest {
 		s.add(envelope{kind: blobs, id: n.id, text: mediaType, body: body})
 	}
 }
@@ -184,7 +195,7 @@ func (s *Store) Record(key Key) (body []byte, ok bool) {
 // kept as long as it is.
 func (s *Store) PutRecord(key Key, tenant string, body []byte, refs []image.Ref) {
 	if len(body) > MaxRecord || len(tenant) > MaxText || len(refs) > MaxRefs {
-		s.log.Warn("the evidence of an image is not kept: it is beyond the bounds of a record", "tenant", tenant,
+		s.log.Warn("the evidence of an image is not kept: it is beyond the bounds of a record", "tenant", printable.Line(tenant, MaxText),
 			"bytes", len(body), "max_bytes", MaxRecord, "refs", len(refs), "max_refs", MaxRefs)
 		return
 	}
@@ -259,14 +270,24 @@ func (s *Store) add(e envelope) {
 	if s.disk == nil {
 		return
 	}
-	s.queue = append(s.queue, w)
+	s.tickets++
+	w.ticket = s.tickets
+	s.queue = append(s.queue, ticket{w.name, w.ticket})
 	if len(s.queue) > 2*len(s.content)+queueSlack {
-		s.queue = slices.DeleteFunc(s.queue, func(w *waiter) bool { return s.content[w.name] != w })
+		s.queue = slices.DeleteFunc(s.queue, func(t ticket) bool { return s.waits(t) == nil })
 	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// waits returns what a ticket is for, nil if that is not there any more. mu is held.
+func (s *Store) waits(t ticket) *waiter {
+	if w := s.content[t.name]; w != nil && w.ticket == t.number {
+		return w
+	}
+	return nil
 }
 
 // refused says that there is no room. mu is held.
@@ -275,93 +296,6 @@ func (s *Store) refused() {
 		s.full = now
 		s.log.Warn("no more evidence can be kept: there is only what containers on this node need, or what is new. What is not kept is fetched again when it is needed",
 			"dir", s.cfg.Dir, "max_bytes", s.cfg.MaxBytes, "max_records", s.cfg.MaxRecords)
-	}
-}
-
-// read returns what is kept under a name. Its checksums are right, and it is of this
-// name; its body is the caller's.
-func (s *Store) read(n name) (envelope, bool) {
-	s.mu.Lock()
-	w := s.content[n]
-	s.touch(n)
-	dir := s.dir
-	s.mu.Unlock()
-	if w != nil {
-		e, ok := parse(w.content, n)
-		e.body = bytes.Clone(e.body)
-		return e, ok
-	}
-	if dir == nil {
-		return envelope{}, false
-	}
-	content, err := readFile(dir, n.file(), int64(maxFile))
-	if err != nil {
-		s.unread(n, err)
-		return envelope{}, false
-	}
-	e, ok := parse(content, n)
-	if !ok {
-		s.discard(n)
-		return envelope{}, false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.disk.has(n) { // another process wrote it
-		found := e.entry()
-		found.cost, found.used = diskCost(int64(len(content))), time.Now().UnixNano()
-		s.disk.put(found)
-	}
-	return e, true
-}
-
-// unread deals with a file that could not be read.
-func (s *Store) unread(n name, err error) {
-	switch {
-	case isMissing(err):
-		s.mu.Lock()
-		s.disk.remove(n)
-		s.mu.Unlock()
-	case isForeign(err):
-		s.discard(n)
-	default:
-		s.report(err)
-	}
-}
-
-// discard deletes a file that is not what was written under this name.
-func (s *Store) discard(n name) {
-	s.mu.Lock()
-	dir := s.dir
-	if s.disk != nil {
-		s.disk.remove(n)
-	}
-	s.mu.Unlock()
-	if dir != nil {
-		s.log.Debug("a file of the evidence store is damaged or not ours, it is deleted", "dir", s.cfg.Dir, "file", n.file())
-		_ = dir.Remove(n.file()) // what stays is a miss again
-	}
-}
-
-// report keeps why something could not be read or written, and logs it once.
-func (s *Store) report(err error) {
-	e := about(s.cfg.Dir, err)
-	s.mu.Lock()
-	known := s.problem != nil && s.problem.Kind == e.Kind
-	s.problem = e
-	s.mu.Unlock()
-	if !known {
-		s.log.Warn("evidence can't be kept in the directory, it is kept in memory instead", "dir", s.cfg.Dir, "error", e, "remedy", e.Diagnosis().Remedy)
-	}
-}
-
-// overcome is called when something was written.
-func (s *Store) overcome() {
-	s.mu.Lock()
-	was := s.problem
-	s.problem = nil
-	s.mu.Unlock()
-	if was != nil {
-		s.log.Info("evidence is kept in the directory again", "dir", s.cfg.Dir)
 	}
 }
 

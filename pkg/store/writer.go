@@ -26,14 +26,15 @@ const (
 // writer is the one goroutine of a Store that writes: nobody waits for a disk.
 type writer struct {
 	*Store
-	scanned time.Time // when the directory was last listed
-	retry   time.Time // nothing is tried before then; zero: nothing went wrong
-	end     time.Time // when writing ends, zero until the Store is closed
+	scanned  time.Time // when the directory was last listed
+	unopened bool      // it could not be opened
+	retry    time.Time // nothing is tried before then; zero: nothing went wrong
+	end      time.Time // when writing ends, zero until the Store is closed
 }
 
 // start opens the directory for the first time.
 func (w *writer) start() {
-	if err := guard.Do(w.open); err != nil {
+	if err := guard.Do(w.ready); err != nil {
 		w.failed(err)
 	}
 	if w.salt == nil {
@@ -90,7 +91,7 @@ func (w *writer) work() error {
 	if next := w.next(); next == nil && w.retry.IsZero() {
 		return nil
 	}
-	if err := w.open(); err != nil {
+	if err := w.ready(); err != nil {
 		return err
 	}
 	for next := w.next(); next != nil && !w.closes(); next = w.next() {
@@ -102,39 +103,41 @@ func (w *writer) work() error {
 	return nil
 }
 
-// open opens the directory if it is not open or is another one by now, and looks at
-// what is in it if that was long ago.
+// ready sees that the directory is open, and known as far as that is needed.
+func (w *writer) ready() error {
+	err := w.open()
+	if err == nil && w.unopened {
+		w.overcome()
+	}
+	w.unopened = err != nil
+	return err
+}
+
+// open opens the directory unless it is open and still the same, and looks at what is
+// in it if that was long ago.
 func (w *writer) open() error {
-	if w.dir != nil && !same(w.dir, w.cfg.Dir) {
+	if w.dir != nil && !still(w.dir, w.cfg.Dir) {
 		w.use(nil)
 	}
-	opened := w.dir == nil
-	if opened {
+	if w.dir == nil {
 		dir, err := openDir(w.cfg.Dir)
 		if err != nil {
 			return err
 		}
 		w.use(dir)
 	}
-	if !opened && w.retry.IsZero() && time.Since(w.scanned) < scanPeriod {
-		return nil
-	}
-	if opened || time.Since(w.scanned) >= scanPeriod {
+	if time.Since(w.scanned) >= scanPeriod {
 		if err := w.scan(); err != nil {
 			return err
 		}
+	} else if w.retry.IsZero() {
+		return nil
 	}
 	salt, err := keepSalt(w.dir, w.ownSalt())
-	if err != nil {
-		return err
-	}
 	if w.salt == nil {
 		w.salt = salt
 	}
-	if opened {
-		w.overcome()
-	}
-	return nil
+	return err
 }
 
 // ownSalt is the salt for a directory that has none. That of this process never
@@ -153,6 +156,7 @@ func (w *writer) use(dir *os.Root) {
 	w.mu.Lock()
 	was := w.dir
 	w.dir = dir
+	w.scanned = time.Time{}
 	if dir == nil {
 		w.disk = newIndex(w.cfg.MaxBytes, w.cfg.MaxRecords)
 	}
@@ -173,7 +177,9 @@ func (w *writer) scan() error {
 	found.used(w.disk)
 	w.disk = found
 	w.mu.Unlock()
-	w.scanned = now
+	if err == nil {
+		w.scanned = now
+	}
 	return err
 }
 
@@ -182,7 +188,7 @@ func (w *writer) next() *waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.queue) > 0 {
-		if first := w.queue[0]; w.content[first.name] == first && !first.stuck {
+		if first := w.waits(w.queue[0]); first != nil {
 			return first
 		}
 		w.queue = w.queue[1:]
@@ -215,7 +221,7 @@ func (w *writer) write(next *waiter) error {
 	if errors.Is(err, errOccupied) {
 		w.log.Warn("a directory is in the place of a file of the evidence store: what belongs there stays in memory", "dir", w.cfg.Dir, "file", next.name.file())
 		w.mu.Lock()
-		next.stuck = true
+		next.ticket = 0
 		w.mu.Unlock()
 		return nil
 	}
