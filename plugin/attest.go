@@ -114,6 +114,7 @@ func (p *Plugin) attestReference(ctx context.Context, parts *setup.Parts, refere
 			p.failures.attestation(0, pod.UID, report, err)
 			return nil, toStatus(err)
 		}
+		p.failures.images(0, report)
 		return report.Selectors, nil
 	}
 	return nil, status.Error(codes.InvalidArgument, "unsupported reference type: "+printable(reference.GetTypeUrl()))
@@ -164,5 +165,6 @@ func (p *Plugin) attestPID(ctx context.Context, parts *setup.Parts, pid int32) (
 	if len(report.Ignored) > 0 {
 		p.failures.ignored(pid, report.Ignored)
 	}
+	p.failures.images(pid, report)
 	return report.Selectors, nil
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/podseal/podseal/pkg/attest"
+	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -37,6 +38,8 @@ type failure struct {
 	podUID string
 	step   attest.Step
 	code   codes.Code
+	// mode is set for what is not the attestation's failure.
+	mode policy.Mode
 }
 
 type recurrence struct {
@@ -47,13 +50,46 @@ type recurrence struct {
 // attestation logs the failure of an attestation. pid is 0 where the call named
 // a pod.
 func (f *failureLog) attestation(pid int32, podUID string, r *attest.Report, err error) {
-	suppressed, ok := f.admit(failure{podUID, r.Step, codeOf(err)})
+	suppressed, ok := f.admit(failure{podUID: podUID, step: r.Step, code: codeOf(err)})
 	if !ok {
 		return
 	}
 	f.log.Warn("attestation failed", append([]any{
 		"pid", pid, "pod_uid", podUID, "container_id", r.Ref.ContainerID(), "step", r.Step, "reason", err, "suppressed", suppressed,
 	}, policies(err)...)...)
+}
+
+// images logs what an attestation that went well did so in spite of: policies that
+// don't hold and fail none, and old evidence.
+func (f *failureLog) images(pid int32, r *attest.Report) {
+	if r.Images == nil {
+		return
+	}
+	for _, mode := range []policy.Mode{policy.Withhold, policy.Audit} {
+		failures := slices.DeleteFunc(slices.Clone(r.Images.Withheld), func(f verify.Failure) bool { return f.Mode != mode })
+		if len(failures) == 0 {
+			continue
+		}
+		suppressed, ok := f.admit(failure{podUID: r.Pod.UID, step: attest.StepImages, mode: mode})
+		if !ok {
+			continue
+		}
+		message := "image policies don't hold: their selectors are withheld"
+		if mode == policy.Audit {
+			message = `image policies don't hold, and nothing follows but that their selectors are missing (mode = "audit")`
+		}
+		err := &verify.Error{Failures: failures}
+		f.log.Warn(message, append([]any{"pid", pid, "pod_uid", r.Pod.UID, "reason", err, "suppressed", suppressed}, policies(err)...)...)
+	}
+	for _, v := range r.Images.Verdicts {
+		if v.Stale.IsZero() {
+			continue
+		}
+		if suppressed, ok := f.admit(failure{podUID: r.Pod.UID, step: attest.StepImages, mode: policy.Mode(policy.Stale)}); ok {
+			f.log.Warn(`an image was verified by evidence from before its registry stopped to answer (on_unavailable = "stale")`,
+				"pid", pid, "pod_uid", r.Pod.UID, "image_policy", v.Policy, "fetched", v.Stale, "suppressed", suppressed)
+		}
+	}
 }
 
 // policies says which image policies it was, and of which images, for those who

@@ -17,6 +17,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/podseal/podseal/pkg/attest"
+	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/policy"
+	"github.com/podseal/podseal/pkg/verify"
 )
 
 // buffer is a bytes.Buffer for concurrent use.
@@ -142,6 +145,38 @@ func TestAFailureThatRecursIsLoggedOnceAMinute(t *testing.T) {
 		fail("u", attest.ErrNotSeen)
 		if !strings.Contains(log.String(), `"suppressed":99`) {
 			t.Errorf("the next line does not say how many were left out:\n%s", log.String())
+		}
+	})
+}
+
+func TestWhatAnAttestationDidWithoutIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, log := logged(t)
+		failed := func(name string, mode policy.Mode) verify.Failure {
+			return verify.Failure{Mode: mode, Policy: name, Dialect: verify.DialectPolicy, Container: "app", Image: "registry.example.org/app:1\x1b", Reasons: []error{errors.New("nobody has signed it")}}
+		}
+		r := &attest.Report{Pod: &pod.Pod{UID: "u"}, Images: &verify.Result{
+			Withheld: []verify.Failure{failed("strict", policy.Withhold), failed("trial", policy.Audit)},
+			Verdicts: []verify.Verdict{{Policy: "old", Stale: time.Now().Add(-time.Hour)}},
+		}}
+		for range 3 {
+			p.failures.images(42, r)
+		}
+		p.failures.images(42, &attest.Report{Pod: r.Pod})
+		for _, want := range []string{
+			`"image_policy":"strict"`, `"image_policy":"trial"`, "nobody has signed it", "mode = \\\"audit\\\"", "their selectors are withheld",
+			`"image_policy":"old"`, "from before its registry stopped to answer",
+		} {
+			if n := strings.Count(log.String(), want); n == 0 {
+				t.Errorf("the log does not say %s:\n%s", want, log.String())
+			}
+		}
+		if n := strings.Count(log.String(), "\n"); n != 3 {
+			t.Errorf("%d lines, want one for each kind:\n%s", n, log.String())
+		}
+		if strings.Contains(log.String(), "\x1b") {
+			t.Error("an escape character reached the log")
 		}
 	})
 }

@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"pkg/doctor":   {"pkg/container", "pkg/cri", "pkg/diagnosis", "pkg/kubelet", "pkg/pod", "pkg/podsapi", "pkg/printable"},
 	"pkg/cli": {"pkg/attest", "pkg/config", "pkg/container", "pkg/diagnosis", "pkg/doctor", "pkg/evidence", "pkg/image", "pkg/kubelet", "pkg/pod",
 		"pkg/policy", "pkg/printable", "pkg/selector", "pkg/setup", "pkg/sigstore", "pkg/terminal", "pkg/verify"},
-	"plugin":         {"pkg/attest", "pkg/config", "pkg/container", "pkg/guard", "pkg/pod", "pkg/setup", "pkg/verify"},
+	"plugin":         {"pkg/attest", "pkg/config", "pkg/container", "pkg/guard", "pkg/pod", "pkg/policy", "pkg/setup", "pkg/verify"},
 	"plugin/podseal": {"pkg/cli", "pkg/terminal", "plugin"},
 }
 
