@@ -120,18 +120,6 @@ func (l *Log) find(uuid string) (*LogEntry, bool) {
 	return e, ok
 }
 
-// at is the entry with that index.
-func (l *Log) at(index int64) (*LogEntry, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.entries {
-		if e.LogIndex == index {
-			return e, true
-		}
-	}
-	return nil, false
-}
-
 // Promise is a Rekor v1's signature (SET) over what an entry says now.
 func (l *Log) Promise(e *LogEntry) []byte {
 	// In the order of RFC 8785.

@@ -17,7 +17,7 @@ import (
 func LogOnly(p *Parts) { p.Entries = nil }
 
 // Rekor is a Rekor v1 server on the loopback interface over a [Log], as far as
-// somebody needs it who looks for entries: by their hashes or indexes.
+// somebody needs it who looks for entries by their hashes.
 type Rekor struct {
 	tb      TB
 	log     *Log
@@ -132,25 +132,20 @@ func (r *Rekor) serve(w http.ResponseWriter, q *http.Request) {
 		r.violated(w, q, err.Error())
 		return
 	}
-	if n := len(query.EntryUUIDs) + len(query.LogIndexes); n == 0 || n > maxRekorQueries || len(query.Entries) > 0 {
-		r.violated(w, q, fmt.Sprintf("%d hashes and indexes, and %d entries, which are not looked for", n, len(query.Entries)))
+	n, others := len(query.EntryUUIDs), len(query.LogIndexes)+len(query.Entries)
+	if n == 0 || n > maxRekorQueries || others > 0 {
+		r.violated(w, q, fmt.Sprintf("%d hashes, and %d indexes and entries, which are not looked for here", n, others))
 		return
 	}
 	var found []*LogEntry
-	add := func(e *LogEntry, ok bool) {
-		if ok {
-			found = append(found, e)
-		}
-	}
 	for _, id := range query.EntryUUIDs {
 		if _, err := hex.DecodeString(id); err != nil || len(id) != 64 && len(id) != 80 {
 			r.violated(w, q, fmt.Sprintf("%q is no entry's", id))
 			return
 		}
-		add(r.log.find(id[len(id)-64:]))
-	}
-	for _, index := range query.LogIndexes {
-		add(r.log.at(index))
+		if e, ok := r.log.find(id[len(id)-64:]); ok {
+			found = append(found, e)
+		}
 	}
 	answerEntries(w, found)
 }
