@@ -8,3 +8,6 @@ func (p *Process) Through(mirrors http.RoundTripper) { p.mirrors = mirrors }
 
 // Roots are the trust roots of the parts.
 func (p *Parts) Roots() []*TrustRoot { return p.images.roots }
+
+// Ahead is whether anybody looks at images ahead of their first call.
+func (p *Process) Ahead() bool { return p.ahead.Load() != nil }
