@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/podseal/podseal/pkg/registry"
+	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
 )
 
 // down is a registry's host that can't be connected to between two times since the
@@ -329,4 +330,24 @@ func TestAConversationGivesUpAHostThatDoesNotAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// With real sockets: a connection that was kept and is dead is no sign of life.
+func TestARegistryThatGoesAwayWithKeptConnections(t *testing.T) {
+	t.Parallel()
+	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
+	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
+	c := asks(t, r)
+	ask := func() error {
+		_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+		return err
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	for range 2 {
+		wantKind(t, ask(), registry.Unavailable, "refused")
+	}
+	wantKind(t, ask(), registry.Unavailable, "from time to time", "refused")
 }
