@@ -2,7 +2,7 @@ package registry
 
 import (
 	"cmp"
-	"crypto/x509"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -61,7 +61,7 @@ type endpoint struct {
 	// transports is held while transports are replaced because the CA file has
 	// changed.
 	transports sync.Mutex
-	trusted    *authorities
+	trusted    [sha256.Size]byte // authorities.sum
 	own        http.RoundTripper
 	// abroad is for hosts without a block that the registry leads to.
 	abroad http.RoundTripper
@@ -264,24 +264,22 @@ func (e *endpoint) transport() (http.RoundTripper, error) {
 	if e.block == nil {
 		return e.own, nil
 	}
-	var roots *x509.CertPool
-	var trusted *authorities
+	trusted := &authorities{} // the system's
 	if e.block.ca != nil {
 		var err error
 		if trusted, err = e.block.ca.get(); err != nil {
 			return nil, fail(Unavailable, "ca_path: %w", err)
 		}
-		roots = trusted.pool
 	}
 	e.transports.Lock()
 	defer e.transports.Unlock()
-	if e.own == nil || e.trusted != trusted {
+	if e.own == nil || e.trusted != trusted.sum {
 		if e.own != nil {
 			closeIdle(e.own) // requests that are under way keep their connections
 			e.forgetBroken()
 		}
-		e.own = e.client.orFixed(newTransport(transportOptions{roots: roots, proxy: e.block.proxy, connect: e.client.connect}))
-		e.trusted = trusted
+		e.own = e.client.orFixed(newTransport(transportOptions{roots: trusted.pool, proxy: e.block.proxy, connect: e.client.connect}))
+		e.trusted = trusted.sum
 	}
 	return e.own, nil
 }
