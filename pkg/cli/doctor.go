@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,8 +34,10 @@ func (c *command) doctorCommand() *cobra.Command {
 		Short: "Check what podseal stands on, and say what to do about each failure",
 		Long: `doctor looks at the configuration, the node as it is seen from here, where pods
 are known from, the way to the kubelet and what the credentials may do there, the
-container runtime, clock, TMPDIR and the plugin's file. Each check has a name; what fails or weakens
-comes with a remedy. Run it where the agent runs. It changes nothing.
+container runtime, trust roots, registries and the evidence store where something is
+asked of images, clock, TMPDIR and the plugin's file. Each check has a name; what
+fails or weakens comes with a remedy. Run it where the agent runs. It changes
+nothing.
 
 The exit code is 1 when a check fails.`,
 		Args: noArgs,
@@ -80,10 +83,21 @@ func (c *command) doctor(ctx context.Context, verbose bool) error {
 	return err
 }
 
+// closers close parts that were made one after the other.
+type closers []func()
+
+func (cs *closers) add(f func()) { *cs = append(*cs, f) }
+
+func (cs *closers) close() {
+	for _, f := range slices.Backward(*cs) {
+		f()
+	}
+}
+
 // examine makes the parts that the configuration is for, as far as they can be
 // made: what can't be is a finding too. done closes them.
 func (c *command) examine(cfg *configuration) (o doctor.Options, done func()) {
-	done = func() {}
+	var parts closers
 	o = doctor.Options{
 		Settings:   doctor.Settings{Problems: notices(cfg.problems), Warnings: notices(cfg.warnings)},
 		Executable: c.Executable,
@@ -93,26 +107,27 @@ func (c *command) examine(cfg *configuration) (o doctor.Options, done func()) {
 		o.Plugin = &doctor.Plugin{Name: cfg.block.Plugin, Command: cfg.block.Cmd.Text, Checksum: cfg.block.Checksum.Text}
 	}
 	if cfg.config == nil {
-		return o, done
+		return o, parts.close
 	}
 	o.Settings.PodSource, o.Settings.Kubelet = doctor.Source(cfg.config.PodSource), kubelet.Config(cfg.config.Kubelet)
 	o.Settings.CgroupRoot, o.Settings.OwnPodUID = cfg.config.CgroupRoot, cfg.config.OwnPodUID
 	process := setup.NewProcess(slog.New(slog.DiscardHandler)) // what is logged is in the findings
-	process.Proc = c.Proc
+	process.Proc, process.Beside = c.Proc, true
 	o.Locator, o.LocatorErr = process.Locator(cfg.config)
 	if cfg.config.PodSource != config.FromPodsAPI {
 		if client, err := process.Kubelet(cfg.config); err != nil {
 			o.KubeletErr = err
 		} else {
-			o.Kubelet, done = client, client.Close
+			o.Kubelet = client
+			parts.add(client.Close)
 		}
 	}
 	if cfg.config.PodSource != config.KubeletPort && o.Locator != nil {
 		if client, err := process.PodsAPI(cfg.config, o.Locator); err != nil {
 			o.PodsAPIErr = err
 		} else {
-			before := done
-			o.PodsAPI, done = client, func() { before(); client.Close() }
+			o.PodsAPI = client
+			parts.add(client.Close)
 		}
 	}
 	images := &cfg.config.Images
@@ -121,11 +136,38 @@ func (c *command) examine(cfg *configuration) (o doctor.Options, done func()) {
 		if client, err := process.Runtime(cfg.config, o.Locator); err != nil {
 			o.RuntimeErr = err
 		} else {
-			before := done
-			o.Runtime, done = client, func() { before(); client.Close() }
+			o.Runtime = client
+			parts.add(client.Close)
 		}
 	}
-	return o, done
+	if images.Wanted() {
+		examineImages(process, cfg.config, &o, &parts)
+	}
+	return o, parts.close
+}
+
+// examineImages makes the parts that judge images.
+func examineImages(process *setup.Process, cfg *config.Config, o *doctor.Options, parts *closers) {
+	o.Settings.Images, o.Settings.CacheDir = true, cfg.Images.Cache.Dir
+	for _, r := range cfg.Images.Registries {
+		o.Settings.Registries = append(o.Settings.Registries, doctor.Registry{Key: r.Path, Host: r.Host, Repositories: r.Repositories})
+	}
+	var roots []*setup.TrustRoot
+	roots, o.TrustErr = process.TrustRoots(cfg)
+	for _, r := range roots {
+		o.TrustRoots = append(o.TrustRoots, r)
+		parts.add(r.Close)
+	}
+	if client, err := process.Registries(cfg); err != nil {
+		o.RegistriesErr = err
+	} else {
+		o.Registries = client
+		parts.add(client.Close)
+	}
+	if kept := process.Evidence(cfg); kept != nil {
+		o.Evidence = kept
+		parts.add(kept.Close)
+	}
 }
 
 func notices(findings []finding) []doctor.Notice {

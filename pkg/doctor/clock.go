@@ -9,8 +9,21 @@ import (
 	"github.com/podseal/podseal/pkg/kubelet"
 )
 
-// tolerance is by how much two clocks may differ before it is worth a word.
-const tolerance = 5 * time.Second
+// tolerance is by how much two clocks may differ before it is worth a word. By maxSkew
+// signatures and certificates are refused as being of the future.
+const (
+	tolerance = 5 * time.Second
+	maxSkew   = 5 * time.Minute
+)
+
+// toldTime is what somebody else than the kubelet says of the time.
+type toldTime struct {
+	// text is a sentence with the time in it.
+	text string
+	// ahead is by how much that is ahead of this node's clock at least; negative
+	// behind it.
+	ahead time.Duration
+}
 
 func (x *examination) clock(context.Context) []Check {
 	ask := x.Synchronised
@@ -18,7 +31,7 @@ func (x *examination) clock(context.Context) []Check {
 		ask = kernelSynchronised
 	}
 	synchronised, err := ask()
-	return []Check{judgeClock(clockFacts{time.Now(), synchronised, err, x.inspection})}
+	return []Check{judgeClock(clockFacts{time.Now(), synchronised, err, x.inspection, x.times})}
 }
 
 // clockFacts is what tells of a wrong clock.
@@ -29,6 +42,7 @@ type clockFacts struct {
 	err          error
 	// inspection is nil where the kubelet was not asked.
 	inspection *kubelet.Inspection
+	told       []toldTime
 }
 
 func judgeClock(f clockFacts) Check {
@@ -40,6 +54,11 @@ func judgeClock(f clockFacts) Check {
 		return warning(Clock, fmt.Sprintf("what answers at %s has a clock that is %v %s this node's, but the kubelet of this node shares its clock: this is likely another machine's",
 			f.inspection.Address, off.Abs().Round(time.Second), ahead(off)),
 			"look whether node_name (or the variable that node_name_env names) is this node's name, and at its address")
+	}
+	for _, t := range f.told {
+		if t.ahead.Abs() > tolerance {
+			return warning(Clock, fmt.Sprintf("it is %s here, and %s: one of the two clocks is wrong", stamp(f.now), t.text), set)
+		}
 	}
 	switch {
 	case f.err != nil:
@@ -68,6 +87,11 @@ func (f clockFacts) fromTheFuture() (found []string) {
 			found = append(found, fmt.Sprintf("the client certificate (certificate_path) is valid from %s", stamp(c.NotBefore)))
 		}
 	}
+	for _, t := range f.told {
+		if t.ahead > maxSkew {
+			found = append(found, t.text)
+		}
+	}
 	return found
 }
 
@@ -75,15 +99,22 @@ func (f clockFacts) fromTheFuture() (found []string) {
 // there was no date. The date is cut to whole seconds, and was written some time
 // between question and answer.
 func offset(i *kubelet.Inspection) (ahead time.Duration, told bool) {
-	switch {
-	case i == nil || i.Date.IsZero() || i.Answered.IsZero():
+	if i == nil || i.Date.IsZero() || i.Answered.IsZero() {
 		return 0, false
-	case i.Date.After(i.Answered):
-		return i.Date.Sub(i.Answered), true
-	case i.Date.Add(time.Second).Before(i.Asked):
-		return i.Date.Add(time.Second).Sub(i.Asked), true
 	}
-	return 0, true
+	return between(i.Date, i.Asked, i.Answered), true
+}
+
+// between is how far a clock is ahead at least that showed date between asked and
+// answered.
+func between(date, asked, answered time.Time) time.Duration {
+	switch {
+	case date.After(answered):
+		return date.Sub(answered)
+	case date.Add(time.Second).Before(asked):
+		return date.Add(time.Second).Sub(asked)
+	}
+	return 0
 }
 
 func ahead(off time.Duration) string {

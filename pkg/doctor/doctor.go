@@ -1,9 +1,10 @@
 // Package doctor examines what podseal stands on: the configuration, the node as
 // it is seen from here, where pods are known from, the way to the kubelet and what
-// the credentials may do there, the container runtime, clock, temporary directory and
-// the plugin's own file. It asks through the same parts as the plugin and has no
-// second way of its own. What it finds are sentences: one that says what is wrong,
-// with the key, file, host or name, and one that says what to do.
+// the credentials may do there, the container runtime, what images are judged by and
+// where their signatures are from, clock, temporary directory and the plugin's own
+// file. It asks through the same parts as the plugin and has no second way of its own.
+// What it finds are sentences: one that says what is wrong, with the key, file, host or
+// name, and one that says what to do.
 //
 // It changes nothing but a socket that it makes in TMPDIR and removes again, and
 // it never suggests a value that somebody on the node could have planted.
@@ -70,6 +71,9 @@ const (
 	KubeletRoot           = "kubelet-root"
 	Containers            = "containers"
 	ContainerRuntime      = "container-runtime"
+	TrustRoots            = "trust-roots"
+	Registries            = "registries"
+	EvidenceStore         = "evidence-store"
 	TempDir               = "tmpdir"
 	PluginChecksum        = "plugin-checksum"
 )
@@ -81,7 +85,9 @@ func Names() []string {
 		Configuration, HostPID, Cgroups, PodSource,
 		KubeletFiles, KubeletName, KubeletConnection, KubeletCertificate, KubeletServerName, KubeletAuthentication,
 		KubeletPermission, KubeletLeastPrivilege, KubeletPods,
-		Clock, KubeletRoot, Containers, ContainerRuntime, TempDir, PluginChecksum,
+		KubeletRoot, Containers, ContainerRuntime,
+		TrustRoots, Registries, EvidenceStore,
+		Clock, TempDir, PluginChecksum,
 	}
 }
 
@@ -106,6 +112,17 @@ type Options struct {
 	// Settings.CRISocket is empty.
 	Runtime    Runtime
 	RuntimeErr error
+	// TrustRoots are what signatures are judged by, none where keys alone are needed or
+	// nothing is asked of images; TrustErr is why they could not be made.
+	TrustRoots []TrustRoot
+	TrustErr   error
+	// Registries asks registries; nil where Settings.Registries is empty, or where it
+	// could not be made, with the reason in RegistriesErr.
+	Registries    RegistryClient
+	RegistriesErr error
+	// Evidence is the evidence store in Settings.CacheDir; nil where there is no such
+	// directory.
+	Evidence Evidence
 	// Plugin is how the agent starts podseal; nil where only plugin_data was
 	// given.
 	Plugin *Plugin
@@ -134,6 +151,11 @@ type Settings struct {
 	// image policies believe the runtime and nobody else.
 	CRISocket string
 	CRINeeded bool
+	// Images is whether anything is asked of images. Registries are those with a block,
+	// CacheDir is where evidence is kept over restarts, empty for nowhere.
+	Images     bool
+	Registries []Registry
+	CacheDir   string
 }
 
 // Source is a value of the key pod_source.
@@ -174,7 +196,8 @@ func Run(ctx context.Context, o Options) iter.Seq[Check] {
 	return func(yield func(Check) bool) {
 		x := &examination{Options: o}
 		for _, step := range []func(context.Context) []Check{
-			x.configuration, x.hostPID, x.cgroups, x.podSource, x.way, x.pods, x.clock, x.survey, x.runtime, x.tempDir, x.plugin,
+			x.configuration, x.hostPID, x.cgroups, x.podSource, x.way, x.pods, x.survey, x.runtime,
+			x.trustRoots, x.registries, x.evidence, x.clock, x.tempDir, x.plugin,
 		} {
 			checks := step(ctx)
 			if ctx.Err() != nil {
@@ -209,6 +232,8 @@ type examination struct {
 	// index is the kubelet's list, nil where there is none; list gives a newer one.
 	index *pod.Index
 	list  func(ctx context.Context, newerThan time.Time) (*pod.Index, error)
+	// times are what mirrors and registries say of the time.
+	times []toldTime
 }
 
 func ok(name, finding string, details ...string) Check {

@@ -2,8 +2,13 @@ package setup
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 
 	"github.com/podseal/podseal/pkg/config"
+	"github.com/podseal/podseal/pkg/registry"
+	"github.com/podseal/podseal/pkg/store"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -60,4 +65,21 @@ func (p *Process) TrustRoots(cfg *config.Config) ([]*TrustRoot, error) {
 		return nil, err
 	}
 	return t.roots, nil
+}
+
+// Registries makes the part that asks registries, for a person who asks about them. It
+// remembers nothing over its end, and must be closed.
+func (p *Process) Registries(cfg *config.Config) (*registry.Client, error) {
+	return registry.New(registryConfig(&cfg.Images), p.log)
+}
+
+// Evidence opens the evidence store that the plugin has on the disk, for a person who
+// asks about it; nil where there is none yet. Nothing may be put into it, and it must be
+// closed.
+func (p *Process) Evidence(cfg *config.Config) *store.Store {
+	dir := cfg.Images.Cache.Dir
+	if _, err := os.Stat(dir); dir == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return store.Open(store.Config{Dir: dir, MaxRecords: cfg.Images.Cache.MaxEntries, Log: p.log})
 }

@@ -76,6 +76,43 @@ type Status struct {
 	Ahead time.Duration
 }
 
+// String is where the root is from, how old it is and until when it should have been
+// replaced, for a person, fit for printing.
+func (s Status) String() string {
+	text := s.Origin.String()
+	if !s.Fetched.IsZero() {
+		done := "fetched"
+		switch s.Origin.Kind {
+		case FromFile, FromEnvironment:
+			done = "written"
+		case FromBuild:
+			done = "made"
+		}
+		text += fmt.Sprintf(", %s %s ago", done, span(s.Age))
+	}
+	if !s.Expires.IsZero() {
+		ends := "expires"
+		if time.Until(s.Expires) < 0 {
+			ends = "expired"
+		}
+		text += fmt.Sprintf(", %s %s", ends, s.Expires.UTC().Format(time.RFC3339))
+	}
+	return text
+}
+
+// span is a duration for people: "47m", "3h12m", "12d".
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours())/24)
+}
+
 // material is a trusted_root.json and what is known of it.
 type material struct {
 	text             []byte
