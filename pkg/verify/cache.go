@@ -90,8 +90,7 @@ func (v *Verifier) sameRoots(r rule, j *judged) bool {
 	return true
 }
 
-// entryOf is the entry of the question, with what is known thrown away if the
-// registry would be asked otherwise now. It is called with v.mu held.
+// entryOf is the entry of the question. It is called with v.mu held.
 func (v *Verifier) entryOf(q question, s subject, now time.Time) *entry {
 	e := v.entries[q]
 	if e == nil {
@@ -101,13 +100,6 @@ func (v *Verifier) entryOf(q question, s subject, now time.Time) *entry {
 		}
 		v.entries[q], v.byKey[e.key] = e, e
 	}
-	if now.Sub(e.looked) >= versionAge && !e.repository.IsZero() {
-		version := v.registry.Version(e.repository)
-		if version != e.version {
-			clear(e.judged)
-		}
-		e.version, e.looked = version, now
-	}
 	e.used = now
 	if !e.pods[s.pod.UID] {
 		if len(e.pods) >= maxPods {
@@ -116,6 +108,29 @@ func (v *Verifier) entryOf(q question, s subject, now time.Time) *entry {
 		e.pods[s.pod.UID] = true
 	}
 	return e
+}
+
+// recheck throws away what is known where the registry would be asked otherwise now,
+// with other credentials for example. It is called with v.mu held, and lets go of it
+// while it looks at files.
+func (v *Verifier) recheck(e *entry, now time.Time) {
+	if e.repository.IsZero() || now.Sub(e.looked) < versionAge {
+		return
+	}
+	isNew := e.looked.IsZero()
+	e.looked = now
+	version := v.versionOf(e.repository)
+	if version != e.version && !isNew {
+		clear(e.judged)
+	}
+	e.version = version
+}
+
+// versionOf is called with v.mu held, and holds it again at its end, whatever happens.
+func (v *Verifier) versionOf(r image.Repository) registry.Version {
+	v.mu.Unlock()
+	defer v.mu.Lock()
+	return v.registry.Version(r)
 }
 
 // Pinned is whether evidence is of an image that runs on this node, for store.Config.

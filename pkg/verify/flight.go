@@ -88,6 +88,7 @@ func (v *Verifier) board(q question, s subject, rules []rule, all []*judged, int
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	e := v.entryOf(q, s, now)
+	v.recheck(e, now)
 	var missing, due []rule
 	for i, r := range rules {
 		j := v.current(e, r, now)
