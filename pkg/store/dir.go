@@ -113,7 +113,8 @@ func readFile(dir *os.Root, file string, most int64) ([]byte, error) {
 }
 
 // writeFile writes a new file and then puts it in the place of the old one, so that
-// everybody sees the one or the other.
+// everybody sees the one or the other. The directory is not flushed: if the machine
+// dies now, what was there before is.
 func writeFile(dir *os.Root, file string, content []byte) error {
 	temporary, err := writeTemporary(dir, content)
 	if err != nil {

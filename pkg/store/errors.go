@@ -112,7 +112,7 @@ func (s *Store) report(err error) {
 	}
 	s.mu.Unlock()
 	if log {
-		s.log.Warn("evidence can't be kept in the directory, it is kept in memory instead", "dir", s.cfg.Dir, "error", e, "remedy", e.Diagnosis().Remedy)
+		s.log.Warn("the directory of the evidence store can't be used as it should, what can't be kept there is kept in memory", "dir", s.cfg.Dir, "error", e, "remedy", e.Diagnosis().Remedy)
 	}
 }
 
@@ -123,6 +123,6 @@ func (s *Store) overcome() {
 	s.problem, s.warned = nil, nil
 	s.mu.Unlock()
 	if log {
-		s.log.Info("evidence is kept in the directory again", "dir", s.cfg.Dir)
+		s.log.Info("the directory of the evidence store is used again", "dir", s.cfg.Dir)
 	}
 }

@@ -117,6 +117,27 @@ func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
 	})
 }
 
+// Looking at the directory again does not make all of it equally new.
+func TestWhatWasUsedIsKnownAfterAScan(t *testing.T) {
+	each(t, func(t *testing.T, open func(store.Config) *store.Store, flush func()) {
+		s := open(store.Config{MaxRecords: 8})
+		for i := range 8 {
+			s.PutRecord(key(fmt.Sprint(i)), "ns", body(i), nil)
+			flush()
+		}
+		for i := 7; i >= 0; i-- {
+			wantRecord(t, s, key(fmt.Sprint(i)), string(body(i)))
+			flush()
+		}
+		time.Sleep(store.ScanPeriod)
+		for i := range 5 {
+			s.PutRecord(key(fmt.Sprint("new", i)), "ns", nil, nil)
+			flush()
+		}
+		wantPresent(t, s, "0 1 2", "0", "1", "2", "3", "4", "5", "6", "7")
+	})
+}
+
 func TestABlobThatTwoRecordsNeedStaysWithTheSecond(t *testing.T) {
 	each(t, func(t *testing.T, open func(store.Config) *store.Store, flush func()) {
 		s := open(store.Config{MaxRecords: 2})
@@ -158,7 +179,7 @@ func TestPinnedOnesAreNeverEvicted(t *testing.T) {
 			flush()
 		}
 		wantPresent(t, s, "a b c", "a", "b", "c", "99", "new")
-		if got := log.count("no more evidence"); got != 1 {
+		if got := log.count("there is no room"); got != 1 {
 			t.Errorf("it is logged %d times:\n%s", got, log.String())
 		}
 		s.PutRecord(key("a"), "ns", []byte("newer"), nil)

@@ -115,6 +115,7 @@ func TestAFullDisk(t *testing.T) {
 			synctest.Wait()
 			wantProblem(t, s, store.Full)
 			time.Sleep(store.RetryPause)
+			synctest.Wait()
 		}
 		if got := log.count("level=WARN"); got != 1 {
 			t.Errorf("%d warnings:\n%s", got, log.String())

@@ -46,7 +46,7 @@ func recordOf(number, generation int) []byte {
 const numbers = 8
 
 func writeForEver(dir string) {
-	s := store.Open(store.Config{Dir: dir, MaxBytes: 1 << 20})
+	s := store.Open(store.Config{Dir: dir, MaxBytes: 16 << 20})
 	for generation := 1; ; generation++ {
 		number := generation % numbers
 		content := fmt.Appendf(make([]byte, 20<<10), "%d of %d", generation%100, os.Getpid()%3)
@@ -101,19 +101,21 @@ func TestKilledInTheMiddleOfWriting(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	var salt []byte
-	found := 0
+	var kept [numbers]bool
 	for i := range 100 {
 		stop := start(t, dir)
 		time.Sleep(time.Duration(20+i%40) * time.Millisecond)
 		stop()
-		s := store.Open(store.Config{Dir: dir, MaxBytes: 1 << 20})
+		s := store.Open(store.Config{Dir: dir, MaxBytes: 16 << 20})
 		for number := range numbers {
-			if wholeRecord(t, s, number) > 0 {
-				found++
+			there := wholeRecord(t, s, number) > 0
+			if kept[number] && !there {
+				t.Fatalf("after kill %d neither the old nor the new record %d is there", i, number)
 			}
+			kept[number] = there
 		}
 		switch status := s.Status(); {
-		case status.Err != nil || status.Bytes > 2<<20:
+		case status.Err != nil || status.Bytes > 16<<20:
 			t.Fatalf("after kill %d: %+v", i, status)
 		case salt != nil && !bytes.Equal(salt, s.Salt()):
 			t.Fatalf("after kill %d there is another salt", i)
@@ -121,8 +123,8 @@ func TestKilledInTheMiddleOfWriting(t *testing.T) {
 		salt = s.Salt()
 		s.Close()
 	}
-	if found == 0 {
-		t.Error("nothing was ever kept")
+	if kept != [numbers]bool{true, true, true, true, true, true, true, true} {
+		t.Errorf("%v were ever kept", kept)
 	}
 	t.Logf("%d unfinished files are left", len(files(t, dir, store.Unfinished)))
 }
@@ -132,7 +134,7 @@ func TestTwoProcessesAndTwoStoresOnOneDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	defer start(t, dir)()
 	var wg sync.WaitGroup
-	stores := []*store.Store{open(t, store.Config{Dir: dir, MaxBytes: 1 << 20}), open(t, store.Config{Dir: dir, MaxBytes: 1 << 20})}
+	stores := []*store.Store{open(t, store.Config{Dir: dir, MaxBytes: 16 << 20}), open(t, store.Config{Dir: dir, MaxBytes: 1 << 20})}
 	for i, s := range stores {
 		for j := range 4 {
 			wg.Go(func() {
@@ -156,7 +158,7 @@ func TestTwoProcessesAndTwoStoresOnOneDirectory(t *testing.T) {
 		}
 		s.Close()
 	}
-	s := open(t, store.Config{Dir: dir, MaxBytes: 1 << 20})
+	s := open(t, store.Config{Dir: dir, MaxBytes: 16 << 20})
 	there := 0
 	for number := range numbers {
 		if wholeRecord(t, s, number) > 0 {

@@ -76,12 +76,12 @@ type Store struct {
 	content map[name]*waiter // all there is without a directory, else what waits to be written
 	queue   []ticket         // in the order of writing; some are of what is not there any more
 	tickets uint64
-	disk    *index    // what the directory is thought to have
+	disk    *index    // what the directory is thought to have; nil without one
 	dir     *os.Root  // nil if it can't be used
 	problem *Error    // why something can't be kept, nil if it can
 	warned  *Error    // the problem as it was logged, nil when it was overcome
 	warning time.Time // when
-	full    time.Time // when it was last said that only pinned ones are left
+	full    time.Time // when it was last logged that there is no room
 
 	wake    chan struct{} // something waits to be written
 	closing chan struct{}
@@ -255,20 +255,31 @@ func (s *Store) touch(n name) bool {
 func (s *Store) add(e envelope) {
 	w := &waiter{entry: e.entry(), content: e.encode()}
 	w.cost = memoryCost(len(w.content))
+	if !s.keep(w) {
+		s.refused()
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default: // the writer knows, or there is none
+	}
+}
+
+// keep is whether there was room for w in memory.
+func (s *Store) keep(w *waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.used = time.Now().UnixNano()
 	gone, ok := s.memory.admit(w.entry, s.cfg.Pinned)
+	if !ok {
+		return false
+	}
 	for _, g := range gone {
 		delete(s.content, g)
 	}
-	if !ok {
-		s.refused()
-		return
-	}
 	s.content[w.name] = w
 	if s.disk == nil {
-		return
+		return true
 	}
 	s.tickets++
 	w.ticket = s.tickets
@@ -276,10 +287,7 @@ func (s *Store) add(e envelope) {
 	if len(s.queue) > 2*len(s.content)+queueSlack {
 		s.queue = slices.DeleteFunc(s.queue, func(t ticket) bool { return s.waits(t) == nil })
 	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	return true
 }
 
 // waits returns what a ticket is for, nil if that is not there any more. mu is held.
@@ -290,11 +298,17 @@ func (s *Store) waits(t ticket) *waiter {
 	return nil
 }
 
-// refused says that there is no room. mu is held.
+// refused says, once an hour, that there is no room.
 func (s *Store) refused() {
-	if now := time.Now(); s.full.IsZero() || now.Sub(s.full) > time.Hour {
+	s.mu.Lock()
+	now := time.Now()
+	say := s.full.IsZero() || now.Sub(s.full) >= time.Hour
+	if say {
 		s.full = now
-		s.log.Warn("no more evidence can be kept: there is only what containers on this node need, or what is new. What is not kept is fetched again when it is needed",
+	}
+	s.mu.Unlock()
+	if say {
+		s.log.Warn("there is no room for the evidence of an image: what is there is of containers on this node, or new, or of tenants that have less. It is fetched again when it is needed",
 			"dir", s.cfg.Dir, "max_bytes", s.cfg.MaxBytes, "max_records", s.cfg.MaxRecords)
 	}
 }

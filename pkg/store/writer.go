@@ -203,6 +203,7 @@ func (w *writer) write(next *waiter) error {
 	e.cost = diskCost(int64(len(next.content)))
 	before, gone, ok := w.admit(e)
 	if !ok {
+		w.refused()
 		w.drop(next)
 		return nil
 	}
@@ -237,9 +238,7 @@ func (w *writer) admit(e entry) (before *entry, gone []name, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before = w.disk.entry(e.name)
-	if gone, ok = w.disk.admit(e, w.cfg.Pinned); !ok {
-		w.refused()
-	}
+	gone, ok = w.disk.admit(e, w.cfg.Pinned)
 	return before, gone, ok
 }
 
