@@ -6,7 +6,6 @@ package fair
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -14,70 +13,8 @@ import (
 	"github.com/podseal/podseal/pkg/guard"
 )
 
-// Limits say how much there is. A zero is no bound, except for Waiting.
-type Limits struct {
-	// Slots is how many may be in at once, TenantSlots how many of one tenant.
-	Slots, TenantSlots int
-	// Rate is how many may enter in a second in the long run, and Burst how many
-	// after a pause; TenantRate and TenantBurst are the same for one tenant. A burst
-	// is at least one.
-	Rate        float64
-	Burst       int
-	TenantRate  float64
-	TenantBurst int
-	// Waiting is how many of one tenant may wait; none when it is 0.
-	Waiting int
-}
-
-// Who wants to enter.
-type Who struct {
-	// Tenant is the namespace that the work is for.
-	Tenant string
-	// Background is work that nobody waits for. It enters only while nobody else of
-	// its tenant waits, nor anybody of another one who could go in its place, and only
-	// as long as it leaves half of the slots and half of the bursts to others.
-	Background bool
-}
-
 // maxTenants is of how many tenants anything is kept.
 const maxTenants = 1024
-
-// ErrFull is that as many wait as may.
-var ErrFull = errors.New("too many wait already")
-
-// Bound is what somebody who waits waits for.
-type Bound int
-
-// The bounds.
-const (
-	// Slots is that as many are in as may be.
-	Slots Bound = iota
-	// TenantSlots is that as many of the tenant are in as may be.
-	TenantSlots
-	// Rate is that as many have entered lately as may.
-	Rate
-	// TenantRate is that as many of the tenant have entered lately as may.
-	TenantRate
-	// Others is that the work is in the background, and that others wait or that the
-	// rest is kept for others.
-	Others
-)
-
-var bounds = [...]string{"all slots are taken", "all slots of the tenant are taken", "the rate is used up", "the tenant's rate is used up", "others go first"}
-
-func (b Bound) String() string { return bounds[b] }
-
-// LateError is that somebody's time was over before it was its turn, or would be.
-type LateError struct {
-	// Bound is what was missing.
-	Bound Bound
-	// Err is the context's cause, or context.DeadlineExceeded when it is known before
-	// that the time is too short.
-	Err error
-}
-
-func (e *LateError) Error() string { return e.Bound.String() + ": " + e.Err.Error() }
-func (e *LateError) Unwrap() error { return e.Err }
 
 // Queue is where tenants wait. It is safe for concurrent use.
 type Queue struct {
@@ -110,13 +47,6 @@ const (
 	background = 1
 )
 
-func (w Who) row() int {
-	if w.Background {
-		return background
-	}
-	return foreground
-}
-
 func (t *tenant) idle() bool { return t.held == 0 && !t.waits() }
 
 func (t *tenant) waits() bool { return len(t.waiting[foreground])+len(t.waiting[background]) > 0 }
@@ -146,15 +76,21 @@ func (q *Queue) Enter(ctx context.Context, who Who) (leave func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-w.enter:
-	case <-ctx.Done():
-		if bound, gone := q.giveUp(w); gone {
-			return nil, &LateError{bound, context.Cause(ctx)}
+	for hurry := who.Hurry; ; {
+		select {
+		case <-w.enter:
+			return sync.OnceFunc(func() { q.leave(w.tenant) }), nil
+		case <-hurry:
+			q.hurry(w)
+			hurry = nil
+		case <-ctx.Done():
+			if bound, gone := q.giveUp(w); gone {
+				return nil, &LateError{bound, context.Cause(ctx)}
+			}
+			// It came in at the same moment, and whoever it is will notice.
+			return sync.OnceFunc(func() { q.leave(w.tenant) }), nil
 		}
-		// It came in at the same moment, and will notice.
 	}
-	return sync.OnceFunc(func() { q.leave(w.tenant) }), nil
 }
 
 // join puts somebody into the queue, who may come in at once.
@@ -335,6 +271,19 @@ func (q *Queue) wake() {
 		q.serve(time.Now())
 		return nil
 	})
+}
+
+// hurry moves somebody from the background behind the others of its tenant.
+func (q *Queue) hurry(w *waiter) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := w.tenant
+	if i := slices.Index(t.waiting[background], w); i >= 0 {
+		t.waiting[background] = slices.Delete(t.waiting[background], i, i+1)
+		t.waiting[foreground] = append(t.waiting[foreground], w)
+		w.row = foreground
+		q.serve(time.Now())
+	}
 }
 
 func (q *Queue) isWaiting(w *waiter) bool { return slices.Contains(w.tenant.waiting[w.row], w) }

@@ -15,6 +15,8 @@ import (
 type Conversation struct {
 	client *Client
 	who    fair.Who
+	// hurry closes who.Hurry, nil where that is somebody else's to do.
+	hurry func()
 
 	// seen is for Inspect, else nil.
 	seen *sight
@@ -27,7 +29,20 @@ type Conversation struct {
 
 // Conversation begins to ask about one image.
 func (c *Client) Conversation(who fair.Who) *Conversation {
-	return &Conversation{client: c, who: who, silent: map[string]error{}}
+	t := &Conversation{client: c, who: who, silent: map[string]error{}}
+	if who.Background && who.Hurry == nil {
+		hurry := make(chan struct{})
+		t.who.Hurry, t.hurry = hurry, sync.OnceFunc(func() { close(hurry) })
+	}
+	return t
+}
+
+// Hurry says that somebody waits for the answers now: what is asked, and what waits
+// to be asked, is not in the background any more.
+func (c *Conversation) Hurry() {
+	if c.hurry != nil {
+		c.hurry()
+	}
 }
 
 // giveUp takes note of a host that did not answer, as all requests say then that
@@ -111,24 +126,4 @@ func (c *Conversation) at(registry string, r image.Repository, what string, f fu
 		return known
 	}
 	return &Error{Repository: r, registry: registry, What: what, Kind: kindOf(err), Err: err}
-}
-
-// Manifest is that of a conversation without an asker.
-func (c *Client) Manifest(ctx context.Context, r image.Repository, d image.Digest) (body []byte, mediaType string, err error) {
-	return c.Conversation(fair.Who{}).Manifest(ctx, r, d)
-}
-
-// Tag is that of a conversation without an asker.
-func (c *Client) Tag(ctx context.Context, r image.Repository, tag string) (body []byte, mediaType string, err error) {
-	return c.Conversation(fair.Who{}).Tag(ctx, r, tag)
-}
-
-// Blob is that of a conversation without an asker.
-func (c *Client) Blob(ctx context.Context, r image.Repository, d image.Digest, max int64) (body []byte, err error) {
-	return c.Conversation(fair.Who{}).Blob(ctx, r, d, max)
-}
-
-// Evidence is that of a conversation without an asker.
-func (c *Client) Evidence(ctx context.Context, ref image.Ref) (*Found, error) {
-	return c.Conversation(fair.Who{}).Evidence(ctx, ref)
 }

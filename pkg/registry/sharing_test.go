@@ -230,3 +230,37 @@ func TestWhoWaitedForATurnSeesThatTheRegistryWantsToBeLeftAlone(t *testing.T) {
 		n.wantStarts(t, "example.org", 0, 0, 0, 0, 8*s, 8*s, 8*s, 8*s, 9*s, 9*s, 9*s, 9*s)
 	})
 }
+
+// Verifying ahead, in the background, becomes urgent when a workload calls.
+func TestAConversationInTheBackgroundCanBeHurried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(func(int, *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return answered(200, ""), nil
+		})
+		c := online(t, n, registry.Config{Any: true})
+		talk := c.Conversation(fair.Who{Tenant: "ahead", Background: true})
+		var all sync.WaitGroup
+		ask := func(ask func(context.Context) error) {
+			all.Go(func() {
+				if err := ask(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for range registry.MaxAtOnce / 2 {
+			ask(inOf(c, "other", "example.org/a"))
+		}
+		synctest.Wait()
+		ask(within(talk, "example.org/a"))
+		time.Sleep(500 * time.Millisecond)
+		talk.Hurry()
+		talk.Hurry()
+		synctest.Wait()
+		ask(within(talk, "example.org/a"))
+		all.Wait()
+		n.wantStarts(t, "example.org", 0, 0, 0, 0, 500*time.Millisecond, 500*time.Millisecond)
+		c.Conversation(who).Hurry() // who never was in the background
+	})
+}

@@ -23,14 +23,15 @@ func (c *Client) IsConfigured(registry string) bool {
 // are asked for in the same way, and are of the same salt.
 func (c *Client) Version(r image.Repository) Version {
 	e := c.configured[r.Registry()]
-	if e == nil {
-		e = c.newStranger(r.Registry())
+	if e == nil { // one that nothing is kept of
+		e = &endpoint{client: c, registry: r.Registry()}
+		e.place("", false)
 	}
-	mac := hmac.New(sha256.New, c.salt)
+	var all []byte
 	add := func(s string) {
 		// With its length, so that no two lists of texts are one.
-		_, _ = mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
-		_, _ = mac.Write([]byte(s))
+		all = binary.BigEndian.AppendUint64(all, uint64(len(s)))
+		all = append(all, s...)
 	}
 	add(e.base.String())
 	add(e.prefix)
@@ -57,5 +58,7 @@ func (c *Client) Version(r image.Repository) Version {
 		add(cred.username)
 		add(cred.password)
 	}
+	mac := hmac.New(sha256.New, c.salt)
+	_, _ = mac.Write(all)
 	return Version(mac.Sum(nil))
 }
