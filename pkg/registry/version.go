@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/podseal/podseal/pkg/image"
 )
@@ -35,6 +36,7 @@ func (c *Client) Version(r image.Repository) Version {
 	}
 	add(e.base.String())
 	add(e.prefix)
+	add(fmt.Sprint(c.limits)) // with others something else could be found
 	if e.block == nil && !c.cfg.Any {
 		add("not allowed")
 	}
