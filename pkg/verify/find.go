@@ -28,8 +28,9 @@ type findings struct {
 	// may be something that was not seen.
 	refused, unknown []error
 	// unlogged is why a rule's log could not tell whether it has an entry that is
-	// missing.
+	// missing; lookedUp is what it was asked about.
 	unlogged map[rule][]error
+	lookedUp map[rule][]evidence.Item
 
 	// fetched is when the lists were, elsewhere whether all places were asked.
 	fetched   time.Time

@@ -9,7 +9,6 @@ import (
 	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/image"
-	"github.com/podseal/podseal/pkg/policy"
 )
 
 // flight looks at one image for some rules, for all who ask meanwhile. It is
@@ -135,7 +134,7 @@ func (v *Verifier) fly(e *entry, f *flight, runs Runs) {
 	f.results = results
 	for r, j := range results {
 		old := v.current(e, r, now)
-		if j.verdict.Result == policy.Unknown && old != nil && old.holds() {
+		if old != nil && old.holds() && j.tellsLess(old) {
 			// It was asked to renew what still counts.
 			later := *old
 			later.renew = now.Add(v.cfg.Ages.NegativeTTL)

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/podseal/podseal/pkg/evidence"
@@ -37,7 +38,7 @@ func (i *investigation) run(ctx context.Context) (map[rule]*judged, Image) {
 		results = i.judgeAll(ctx, found)
 		i.askLogs(ctx, found, results)
 	}
-	if len(found.unknown) == 0 {
+	if len(found.unknown) == 0 && !slices.ContainsFunc(i.rules, found.away) {
 		i.keep(found, heard)
 	}
 	i.fallBack(ctx, results)
@@ -89,7 +90,9 @@ func (i *investigation) dated(results map[rule]*judged) map[rule]*judged {
 		switch {
 		case !j.verdict.Stale.IsZero():
 			j.until, j.renew = j.fetched.Add(ages.StaleTTL), now.Add(ages.NegativeTTL)
-		case j.holds() && !j.partial:
+		case j.holds() && j.partial:
+			j.until, j.renew = j.fetched.Add(ages.TTL), now.Add(ages.NegativeTTL)
+		case j.holds():
 			j.until, j.renew = j.fetched.Add(ages.TTL), j.fetched.Add(ages.TTL/4*3)
 		case j.verdict.Result == policy.Refused && !j.partial:
 			j.until = j.fetched.Add(ages.NegativeTTL)

@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/fair"
@@ -53,26 +54,62 @@ func (v *Verifier) logOf(r rule) Log {
 // askLogs asks the logs of the rules that have one for what items lack that would
 // count otherwise, and has the rules judge again.
 func (i *investigation) askLogs(ctx context.Context, found *findings, results map[rule]*judged) {
+	before := len(found.items)
 	for _, r := range i.rules {
 		log := i.logOf(r)
 		if log == nil {
 			continue
 		}
-		asked := 0
-		for _, a := range results[r].verdict.Authorities {
-			for _, l := range a.lacking {
-				if asked++; asked > maxLookUps {
-					found.unlog(r, errLookUps)
-					break
-				}
+		for {
+			// Again and again: what attestations lack is known once a signature counts.
+			next, any := found.lacking(r, results[r])
+			if !any {
+				break
+			}
+			for _, l := range next {
 				i.askLog(ctx, log, r, found, l)
 			}
-		}
-		if asked > 0 {
 			results[r] = i.judge(ctx, r, found)
-			results[r].partial = len(found.unlogged[r]) > 0
+		}
+		results[r].partial = found.away(r)
+	}
+	if len(found.items) == before {
+		return
+	}
+	for _, r := range i.rules {
+		if i.logOf(r) == nil {
+			results[r] = i.judge(ctx, r, found) // now, as it will when all this comes from the store
 		}
 	}
+}
+
+// lacking is what the rule's log was not asked about yet, and whether there is
+// anything of that kind.
+func (f *findings) lacking(r rule, j *judged) (next []lack, any bool) {
+	for _, a := range j.verdict.Authorities {
+		for _, l := range a.lacking {
+			is := func(other evidence.Item) bool { return same(l.item, other) }
+			if slices.ContainsFunc(f.lookedUp[r], is) || slices.Contains(f.unlogged[r], errLookUps) {
+				continue
+			}
+			any = true
+			if len(f.lookedUp[r]) == maxLookUps {
+				f.unlog(r, errLookUps)
+				continue
+			}
+			if f.lookedUp == nil {
+				f.lookedUp = map[rule][]evidence.Item{}
+			}
+			f.lookedUp[r] = append(f.lookedUp[r], l.item)
+			next = append(next, l)
+		}
+	}
+	return next, any
+}
+
+// away is whether the rule's log could not tell something that it may tell later.
+func (f *findings) away(r rule) bool {
+	return slices.ContainsFunc(f.unlogged[r], func(err error) bool { return !errors.Is(err, errLookUps) })
 }
 
 func (i *investigation) askLog(ctx context.Context, log Log, r rule, found *findings, l lack) {

@@ -42,6 +42,12 @@ type judged struct {
 
 func (j *judged) holds() bool { return j.failure == nil }
 
+// tellsLess is whether it came to less than the one before only since somebody does not
+// answer.
+func (j *judged) tellsLess(before *judged) bool {
+	return j.verdict.Result == policy.Unknown || j.partial && !before.partial && before.verdict.Stale.IsZero()
+}
+
 // judge has the rule judge what was found.
 func (v *Verifier) judge(ctx context.Context, r rule, found *findings) *judged {
 	j := &judged{fetched: found.fetched}

@@ -1,0 +1,125 @@
+package verify_test
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/podseal/podseal/pkg/evidence"
+	"github.com/podseal/podseal/pkg/fair"
+	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/policy"
+	"github.com/podseal/podseal/pkg/rekor"
+	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
+	"github.com/podseal/podseal/pkg/verify"
+)
+
+// logShelf is what a real log answered, as a shelf is for a registry.
+type logShelf struct {
+	from verify.Log // nil once it is full
+	away atomic.Bool
+	// asked is how often.
+	asked atomic.Int64
+
+	mu      sync.Mutex
+	entries map[image.Digest]evidence.Item // by what was signed: a test has one of a kind
+}
+
+func (l *logShelf) Complete(ctx context.Context, who fair.Who, item evidence.Item, keys ...crypto.PublicKey) (evidence.Item, error) {
+	l.asked.Add(1)
+	if l.away.Load() {
+		return evidence.Item{}, &rekor.Error{Host: "log.example.org", Kind: rekor.Unavailable, Err: errors.New("nobody answers")}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from != nil {
+		found, err := l.from.Complete(ctx, who, item, keys...)
+		if err != nil {
+			return evidence.Item{}, err
+		}
+		l.entries[item.Blob] = found
+	}
+	if found, ok := l.entries[item.Blob]; ok {
+		return found, nil
+	}
+	return evidence.Item{}, rekor.ErrNoEntry
+}
+
+// What is stored while the log is away is not the answer for later: neither that the
+// policy does not hold, nor that there is no attestation.
+func TestALogIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
+	w := newLogWorld(t)
+	a := keyless(t, devIssuer, devSubject)
+	policies := func(do policy.OnUnavailable) func(verify.Log) verify.Config {
+		return func(l verify.Log) verify.Config { return w.policy(t, a, l, do) }
+	}
+	unsigned := w.image("while/policy", w.devUnlogged)
+	unattested := w.image("while/block", w.devLogged, w.devAttestsUnlogged)
+	t.Run("fail", func(t *testing.T) {
+		w.awayForAWhile(t, unsigned, policies(policy.FailUnavailable), "image-policy:p", policy.Fail)
+	})
+	t.Run("withhold", func(t *testing.T) {
+		w.awayForAWhile(t, unsigned, policies(policy.WithholdUnavailable), "image-policy:p", policy.Withhold)
+	})
+	t.Run("stale", func(t *testing.T) {
+		w.awayForAWhile(t, unsigned, policies(policy.Stale), "image-policy:p", policy.Fail)
+	})
+	t.Run("the block's attestation", func(t *testing.T) {
+		w.awayForAWhile(t, unattested, func(l verify.Log) verify.Config { return w.block(a, l) }, "image-attestations:verified", "")
+	})
+}
+
+// awayForAWhile asks for an image while its log is away, and afterwards, for a selector
+// that needs the log. meanwhile is what follows until then; empty is that the rule holds.
+func (w *logWorld) awayForAWhile(t *testing.T, app sigstoretest.Pushed, config func(verify.Log) verify.Config, selector string, meanwhile policy.Mode) {
+	log := &logShelf{from: w.asksLog(t), entries: map[image.Digest]evidence.Item{}}
+	images := w.filled(t, config(log), func(v *verify.Verifier) { has(t, v, app, selector) })
+	log.from = nil
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(sigstoretest.Time.Add(24 * time.Hour)))
+		v := remembering(t, config(log), images, verify.RecordStatuses{}, memory())
+		still := func(after time.Duration) {
+			t.Helper()
+			time.Sleep(after)
+			if meanwhile != "" {
+				f := theFailure(t, v, running(app))
+				if f.Kind != verify.Unavailable || !f.Unavailable || f.Mode != meanwhile {
+					t.Errorf("kind %q, unavailable %t, %q: %v", f.Kind, f.Unavailable, f.Mode, f)
+				}
+				return
+			}
+			if got, err := selectors(t, v, running(app)); err != nil || slices.Contains(got, selector) {
+				t.Errorf("the log is away: %q, %v", got, err)
+			}
+		}
+		log.away.Store(true)
+		still(0)
+		still(time.Second)
+		still(6 * time.Second)  // it was looked at again
+		still(20 * time.Second) // and again, in the time of a refusal
+		still(time.Minute)
+		log.away.Store(false)
+		time.Sleep(31 * time.Second)
+		if _, err := selectors(t, v, running(app)); err != nil && meanwhile == "" {
+			t.Error(err)
+		}
+		synctest.Wait()
+		has(t, v, app, selector)
+
+		// When it is away again, what it said before still counts.
+		log.away.Store(true)
+		time.Sleep(46 * time.Minute) // a list is fetched anew, on the side
+		has(t, v, app, selector)
+		synctest.Wait()
+		has(t, v, app, selector)
+		time.Sleep(10 * time.Minute)
+		has(t, v, app, selector)
+	})
+}
