@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -310,16 +311,19 @@ func TestManyWhoStartAtOnceAgreeOnASalt(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	salts := make(chan string, 16)
+	var wg sync.WaitGroup
 	for range cap(salts) {
-		go func() {
+		wg.Go(func() {
 			s := store.Open(store.Config{Dir: dir})
 			defer s.Close()
 			salts <- string(s.Salt())
-		}()
+		})
 	}
+	wg.Wait()
+	close(salts)
 	var all []string
-	for range cap(salts) {
-		all = append(all, <-salts)
+	for salt := range salts {
+		all = append(all, salt)
 	}
 	slices.Sort(all)
 	if all = slices.Compact(all); len(all) != 1 {

@@ -18,11 +18,13 @@ import (
 
 const mediaType = "application/vnd.oci.image.manifest.v1+json"
 
-// open opens a store that is closed when the test ends.
+// open opens a store that is closed when the test ends, and waits until it knows what
+// is in its directory.
 func open(t testing.TB, cfg store.Config) *store.Store {
 	t.Helper()
 	s := store.Open(cfg)
 	t.Cleanup(s.Close)
+	s.Status()
 	return s
 }
 

@@ -86,6 +86,7 @@ type Store struct {
 	wake    chan struct{} // something waits to be written
 	closing chan struct{}
 	closed  sync.Once
+	looked  chan struct{} // the directory was looked at for the first time, or can't be
 	ended   chan struct{} // the writer has
 }
 
@@ -112,6 +113,7 @@ func Open(cfg Config) *Store {
 		content: map[name]*waiter{},
 		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
+		looked:  make(chan struct{}),
 		ended:   make(chan struct{}),
 	}
 	if s.log == nil {
@@ -126,6 +128,7 @@ func Open(cfg Config) *Store {
 		}
 		s.memory = newIndex(s.cfg.MaxBytes, s.cfg.MaxRecords)
 		s.salt = newSalt()
+		close(s.looked)
 		close(s.ended)
 		return s
 	}
@@ -224,8 +227,13 @@ type Status struct {
 	Err error
 }
 
-// Status returns how the store is now.
+// Status returns how the store is now. After Open it waits, for at most some seconds,
+// until it is known what is in the directory.
 func (s *Store) Status() Status {
+	select {
+	case <-s.looked:
+	case <-time.After(lookTimeout):
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := Status{Dir: s.cfg.Dir, Bytes: s.memory.total[inBytes], Records: len(s.memory.records)}

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/podseal/podseal/pkg/guard"
@@ -21,6 +22,8 @@ const (
 	scanPeriod = young
 	// closeTimeout is for how long what waits is written at the end.
 	closeTimeout = 2 * time.Second
+	// lookTimeout is how long somebody waits who wants to know how much is kept.
+	lookTimeout = 5 * time.Second
 )
 
 // writer is the one goroutine of a Store that writes: nobody waits for a disk.
@@ -32,9 +35,11 @@ type writer struct {
 	end      time.Time // when writing ends, zero until the Store is closed
 }
 
-// start opens the directory for the first time.
+// start opens the directory for the first time. What is in it is looked at later: that
+// may be much, and nobody who reads needs it.
 func (w *writer) start() {
-	if err := guard.Do(w.ready); err != nil {
+	err := guard.Do(w.open)
+	if w.unopened = err != nil; w.unopened {
 		w.failed(err)
 	}
 	if w.salt == nil {
@@ -45,10 +50,12 @@ func (w *writer) start() {
 func (w *writer) run() {
 	defer close(w.ended)
 	defer w.use(nil)
+	looked := sync.OnceFunc(func() { close(w.looked) })
 	for {
 		if err := guard.Do(w.work); err != nil {
 			w.failed(err)
 		}
+		looked()
 		if !w.end.IsZero() {
 			return
 		}
@@ -88,7 +95,7 @@ func (w *writer) work() error {
 	if time.Now().Before(w.retry) {
 		return nil
 	}
-	if next := w.next(); next == nil && w.retry.IsZero() {
+	if next := w.next(); next == nil && w.retry.IsZero() && !w.scanned.IsZero() {
 		return nil
 	}
 	if err := w.ready(); err != nil {
@@ -103,9 +110,12 @@ func (w *writer) work() error {
 	return nil
 }
 
-// ready sees that the directory is open, and known as far as that is needed.
+// ready sees that the directory is open, and known well enough to evict from it.
 func (w *writer) ready() error {
 	err := w.open()
+	if err == nil && time.Since(w.scanned) >= scanPeriod {
+		err = w.scan()
+	}
 	if err == nil && w.unopened {
 		w.overcome()
 	}
@@ -113,8 +123,7 @@ func (w *writer) ready() error {
 	return err
 }
 
-// open opens the directory unless it is open and still the same, and looks at what is
-// in it if that was long ago.
+// open opens the directory unless it is open and still the same.
 func (w *writer) open() error {
 	if w.dir != nil && !still(w.dir, w.cfg.Dir) {
 		w.use(nil)
@@ -125,13 +134,6 @@ func (w *writer) open() error {
 			return err
 		}
 		w.use(dir)
-	}
-	if time.Since(w.scanned) >= scanPeriod {
-		if err := w.scan(); err != nil {
-			return err
-		}
-	} else if w.retry.IsZero() {
-		return nil
 	}
 	salt, err := keepSalt(w.dir, w.ownSalt())
 	if w.salt == nil {
