@@ -133,12 +133,18 @@ func (v *Verifier) versionOf(r image.Repository) registry.Version {
 	return v.registry.Version(r)
 }
 
-// Pinned is whether evidence is of an image that runs on this node, for store.Config.
+// Pinned is whether evidence is of an image that runs on this node, or may be, for
+// store.Config.
 func (v *Verifier) Pinned(key store.Key) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	e := v.byKey[key]
-	return e != nil && v.runsHere(e)
+	if e == nil {
+		// Of what was kept before this start nobody knows yet whether it runs here, until
+		// all pods were listed once.
+		return v.cfg.Present != nil && v.cfg.Present("")
+	}
+	return v.runsHere(e)
 }
 
 // runsHere is whether a pod that is on this node runs the image.
