@@ -129,9 +129,9 @@ func (r *Roster) Whole(at time.Time) {
 	r.absent(at)
 }
 
-// Present is whether the pod is on the node, or was until a few minutes ago. While
-// not all pods were heard of, everyone is who did not leave. A pod whose containers
-// have all ended for good is not.
+// Present is whether the pod is on the node, or was until a few minutes ago. While not
+// all pods were heard of everyone is who did not leave, and so is nobody in particular,
+// an empty UID. A pod whose containers have all ended for good is not.
 func (r *Roster) Present(uid string) bool {
 	if r == nil {
 		return true
