@@ -59,6 +59,7 @@ var thirdParty = map[string][]string{
 	"pkg/unixpeer": {"golang.org/x/sys", "google.golang.org/grpc"},
 	"pkg/cri":      {"github.com/go-json-experiment/json", "google.golang.org/grpc", "k8s.io/cri-api"},
 	"pkg/registry": {"github.com/go-json-experiment/json"},
+	"pkg/verify":   {"github.com/go-json-experiment/json"},
 	"pkg/rekor":    {"github.com/go-json-experiment/json", "github.com/go-openapi/runtime", "github.com/go-openapi/strfmt", "github.com/sigstore/rekor"},
 	"pkg/sigstore": {"github.com/go-json-experiment/json", "github.com/secure-systems-lab/go-securesystemslib", "github.com/sigstore/cosign/v2",
 		"github.com/sigstore/protobuf-specs", "github.com/sigstore/sigstore", "github.com/sigstore/sigstore-go", "google.golang.org/protobuf"},

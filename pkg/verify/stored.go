@@ -1,16 +1,15 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/image"
@@ -39,23 +38,23 @@ type record struct {
 	// another.
 	Elsewhere bool `json:"elsewhere"`
 	// Missing is why a manifest or configuration is not there, by its reference.
-	Missing map[string]string `json:"missing,omitempty"`
+	Missing map[string]string `json:"missing,omitzero"`
 	// Tags are what tags named, by repository and tag.
-	Tags map[string]recordTag `json:"tags,omitempty"`
+	Tags map[string]recordTag `json:"tags,omitzero"`
 	// Places are what there was about digests, by reference.
-	Places map[string]recordPlace `json:"places,omitempty"`
+	Places map[string]recordPlace `json:"places,omitzero"`
 }
 
 type recordTag struct {
-	Digest    *image.Digest `json:"digest,omitempty"`
-	MediaType string        `json:"media_type,omitempty"`
+	Digest    *image.Digest `json:"digest,omitzero"`
+	MediaType string        `json:"media_type,omitzero"`
 	// Missing is why it names nothing.
-	Missing string `json:"missing,omitempty"`
+	Missing string `json:"missing,omitzero"`
 }
 
 type recordPlace struct {
-	Items    []recordItem `json:"items,omitempty"`
-	Problems []string     `json:"problems,omitempty"`
+	Items    []recordItem `json:"items,omitzero"`
+	Problems []string     `json:"problems,omitzero"`
 }
 
 // recordItem is an evidence.Item; its content is in the place's repository.
@@ -63,19 +62,14 @@ type recordItem struct {
 	Format      evidence.Format   `json:"format"`
 	Source      string            `json:"source"`
 	Blob        image.Digest      `json:"blob"`
-	Annotations map[string]string `json:"annotations,omitempty"`
+	Annotations map[string]string `json:"annotations,omitzero"`
 }
 
 // parseRecord reads a record.
 func parseRecord(body []byte) (*record, error) {
 	var r record
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	if err := json.Unmarshal(body, &r, json.RejectUnknownMembers(true)); err != nil {
 		return nil, err
-	}
-	if d.More() {
-		return nil, errors.New("there is more than one document")
 	}
 	return &r, nil
 }
