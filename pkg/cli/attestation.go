@@ -198,6 +198,8 @@ func (s explainedSource) looks() string {
 // duration is a time in seconds for people: three digits at most.
 func duration(seconds float64) string {
 	switch d := time.Duration(seconds * float64(time.Second)); {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours())/24)
 	case d >= time.Minute:
 		return d.Round(time.Second).String()
 	case d >= time.Second:

@@ -111,6 +111,14 @@ func TestVerifyASignedImage(t *testing.T) {
 			"k8s:image-signer:release/dev",
 		},
 	}}}
+	used := &v.Images[0]
+	if e := used.Evidence; e == nil || e.Stored || e.Fetched == "" || e.Age > 600 {
+		t.Errorf("evidence %+v", e)
+	}
+	if r := used.TrustRoots; len(r) != 1 || r[0].Origin != "the file "+filepath.Join(w.dir, "root.json") || r[0].Fetched == "" || r[0].Expires+r[0].Problem != "" {
+		t.Errorf("trust roots %+v", r)
+	}
+	used.Evidence, used.TrustRoots = nil, nil
 	for i, s := range v.Images[0].Selectors {
 		v.Images[0].Selectors[i] = regexp.MustCompile(`sha256:[0-9a-f]{64}`).ReplaceAllString(s, "KEY")
 	}
@@ -336,14 +344,23 @@ func aVerification() *verification {
 				"k8s:image-policy:release", "k8s:image-signature-issuer:" + devIssuer, "k8s:image-signature-subject:" + devSubject,
 				"k8s:image-signature:verified", "k8s:image-signer:release/dev",
 			},
+			Evidence: &usedEvidence{Fetched: "2026-11-21T12:29:59Z", Age: 1},
+			TrustRoots: []usedRoot{
+				{Origin: "TUF, https://tuf.example.org", Fetched: "2026-11-21T09:30:00Z", Age: 3 * 3600, Expires: "2026-11-28T12:30:00Z"},
+				{Origin: "the file /etc/podseal/trusted_root.json", Fetched: "2026-11-09T12:30:00Z", Age: 12 * 24 * 3600},
+			},
 		},
 		{
 			Container: "sidecar", Image: "docker.io/library/envoy", ImageID: "docker.io/library/envoy@" + digest, Outcome: outcomeNotVerified,
 			Policies: []judgedPolicy{
 				{Name: "sigstore", Result: "refused", Reasons: []string{`bundle from the referrers of sha256:0123: other identity: https://accounts.example.org#mallory\x1b[31m is not allowed`}},
 				{Name: "image_policy release", Result: "unknown", Reasons: []string{`registry "docker.io": unavailable: dial tcp: i/o timeout`}},
+				{Name: "image_policy tried", Result: "refused", Reasons: []string{"there is no signature"}, Mode: "audit"},
+				{Name: "image_policy lasting", Result: "accepted", Stale: "2026-11-21T06:00:00Z"},
 			},
-			Selectors: []string{},
+			Selectors:  []string{},
+			Evidence:   &usedEvidence{Fetched: "2026-11-21T06:00:00Z", Age: 6.5 * 3600, Stored: true},
+			TrustRoots: []usedRoot{{Origin: "the public-good root of 2025-02-19 that is built in", Fetched: "2025-02-19T00:00:00Z", Age: 640 * 24 * 3600, Problem: `"https://tuf-repo-cdn.sigstore.dev": i/o timeout`}},
 		},
 		{Container: "debug\x1b[31m", Image: "busybox", Outcome: outcomeNoPolicy, Policies: []judgedPolicy{}, Selectors: []string{}},
 	}}

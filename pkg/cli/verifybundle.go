@@ -35,7 +35,12 @@ func (c *command) verifyBundleCommand() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return verifyBundle(o, args[0], time.Now()) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if o.root == "" && !o.staging {
+				c.note("judged by the public-good trust root of %s that is built in: --trusted-root names a newer one", sigstore.PublicGoodDate.Format(time.DateOnly))
+			}
+			return verifyBundle(o, args[0], time.Now())
+		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.staging, "staging", false, "the bundle is of Sigstore's staging instance; needs --trusted-root")

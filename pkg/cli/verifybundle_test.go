@@ -125,6 +125,26 @@ func TestVerifyBundleRefusesACommandLineThatMakesNoSense(t *testing.T) {
 	}
 }
 
+// Who asks without a trust root is told how old the one is that is used.
+func TestVerifyBundleSaysTheDateOfTheRootThatIsBuiltIn(t *testing.T) {
+	t.Parallel()
+	const told = "the public-good trust root of 2025-02-19 that is built in"
+	identity := []string{"--certificate-identity", "i", "--certificate-oidc-issuer", "o"}
+	for _, c := range []struct {
+		args []string
+		want bool
+	}{
+		{identity, true},
+		{append([]string{"--trusted-root", "r"}, identity...), false},
+		{[]string{"--key", "k"}, true},
+	} {
+		code, said := run(t, append([]string{"verify-bundle", "--bundle", filepath.Join(t.TempDir(), "none"), "y"}, c.args...)...)
+		if code != exitFailed || strings.Contains(said, told) != c.want {
+			t.Errorf("%q: exit code %d: %s", c.args, code, said)
+		}
+	}
+}
+
 // The staging instance's trust root is not the public good one's: without a root
 // nothing is verified.
 func TestVerifyBundleKnowsNoStagingRoot(t *testing.T) {

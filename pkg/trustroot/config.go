@@ -22,7 +22,8 @@ type Config struct {
 	TrustedRootPath string
 	TUF             *TUF
 	PublicGood      *PublicGood
-	// ReadOnly leaves the CacheDir as it is: it is another process's.
+	// ReadOnly is for a person who wants to know: the CacheDir is left as it is, for it
+	// is another process's, and Settle waits for the mirror whenever that is due.
 	ReadOnly bool
 }
 

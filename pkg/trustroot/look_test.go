@@ -44,7 +44,7 @@ func TestALookAtWhatIsKeptChangesNothing(t *testing.T) {
 		readOnly := cfg
 		readOnly.ReadOnly = true
 		s = open(t, readOnly, through{r})
-		synctest.Wait()
+		settle(t, s)
 		if _, status := s.Current(); status.Origin.Kind != trustroot.FromMirror || status.Err != nil {
 			t.Errorf("it was not refreshed: %+v", status)
 		}

@@ -317,9 +317,14 @@ func (s *Source) publish() {
 	now := &published{material: m, err: s.problems.err()}
 	s.current.Store(now)
 	s.tell(before, now)
-	if now.root != nil && (s.tried || s.updates == nil || !now.stale()) {
+	if now.root != nil && (s.tried || s.updates == nil || !s.needsNewer(now)) {
 		s.settleOnce.Do(func() { close(s.settled) })
 	}
+}
+
+// needsNewer is whether a moment is worth to be waited for something newer.
+func (s *Source) needsNewer(p *published) bool {
+	return p.stale() || s.cfg.ReadOnly && !s.firstRefresh().After(time.Now())
 }
 
 // composed is base with the environment's parts, empty if there is none.
