@@ -26,11 +26,14 @@ type signing struct {
 	registry *sigstoretest.Registry
 	dev      *sigstoretest.Signer
 	dir      string
+	// host is how the plugin calls the registry, block what else is in its block.
+	host, block string
 }
 
 func newSigning(t *testing.T) *signing {
 	t.Helper()
 	s := &signing{Sigstore: sigstoretest.New(), registry: sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{}), dir: t.TempDir()}
+	s.host = s.registry.Host()
 	s.dev = s.Keyless(sigstoretest.Identity{Issuer: "https://accounts.example.org", Subject: sigstoretest.Email("dev@example.org")})
 	for name, content := range map[string][]byte{"registry.pem": s.registry.CAPEM(), "root.json": s.TrustedRoot()} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), content, 0o600); err != nil {
@@ -59,8 +62,9 @@ func (s *signing) settings(more string) string {
 		}
 		registry "%[2]s" {
 			ca_path = "%[1]s/registry.pem"
+			%[3]s
 		}
-		%[3]s`, s.dir, s.registry.Host(), more)
+		%[4]s`, s.dir, s.host, s.block, more)
 }
 
 const releasePolicy = `
