@@ -16,6 +16,7 @@ import (
 	"github.com/podseal/podseal/pkg/config"
 	"github.com/podseal/podseal/pkg/container"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/setup"
 	"github.com/podseal/podseal/pkg/terminal"
@@ -56,11 +57,14 @@ suggested.`,
 }
 
 func (c *command) attest(ctx context.Context, pid int32, explain bool, entry entryOptions) error {
-	cfg, parts, done, err := c.parts(ctx)
+	cfg, parts, done, err := c.parts(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer done()
+	if err := c.settle(ctx, parts); err != nil {
+		return err
+	}
 	attestor := parts.Attestor
 	attestor.Explain = explain
 	source, _ := parts.Using()
@@ -70,6 +74,11 @@ func (c *command) attest(ctx context.Context, pid int32, explain bool, entry ent
 	progress.Stop()
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if report.Images != nil {
+		for _, f := range report.Images.Withheld {
+			c.note("selectors of %s are missing (mode %s): %s", nameOf(f.Dialect, f.Policy), f.Mode, f)
+		}
 	}
 
 	a := newAttestation(cfg.selectorType(), pid, report, err)
@@ -243,15 +252,32 @@ func imagesFound(r *attest.Report) string {
 	for _, i := range r.Images.Images {
 		text = fmt.Sprintf("%s runs %s, as %s says; ", i.Container, i.Runs.ImageID, saidBy[i.Runs.Source])
 	}
-	var names []string
+	withheld := map[string]policy.Mode{}
+	for _, f := range r.Images.Withheld {
+		withheld[nameOf(f.Dialect, f.Policy)] = f.Mode
+	}
+	var names, against []string
 	for _, v := range r.Images.Verdicts {
 		name := nameOf(v.Dialect, v.Policy)
-		if v.Skipped {
+		switch mode, is := withheld[name]; {
+		case is:
+			against = append(against, fmt.Sprintf("%s (mode %s)", name, mode))
+			continue
+		case v.Skipped:
 			name += " (which skips the image)"
+		case !v.Stale.IsZero():
+			name += " (by evidence of " + rfc3339(v.Stale) + ")"
 		}
 		names = append(names, name)
 	}
-	return text + "nothing is against it of " + strings.Join(names, ", ")
+	var parts []string
+	if len(names) > 0 {
+		parts = append(parts, "nothing is against it of "+strings.Join(names, ", "))
+	}
+	if len(against) > 0 {
+		parts = append(parts, "selectors are missing of "+strings.Join(against, ", "))
+	}
+	return text + strings.Join(parts, "; ")
 }
 
 var saidBy = map[verify.Source]string{
@@ -271,15 +297,18 @@ func (e *explanation) suggest(selectorType string, r *attest.Report, o entryOpti
 	}
 }
 
-// parts makes the parts that the plugin would make of the configuration. done
-// closes them.
-func (c *command) parts(ctx context.Context) (_ *configuration, _ *setup.Parts, done func(), err error) {
+// parts makes the parts that the plugin would make of the configuration, those that
+// verify images only where that is wanted. done closes them.
+func (c *command) parts(ctx context.Context, images bool) (_ *configuration, _ *setup.Parts, done func(), err error) {
 	cfg, err := c.loadConfig("")
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if err := cfg.check(); err != nil {
 		return nil, nil, nil, err
+	}
+	if !images {
+		cfg.config.Images = config.Images{}
 	}
 	process := setup.NewProcess(slog.New(slog.DiscardHandler)) // what is logged is in the errors
 	process.Proc, process.Beside = c.Proc, true

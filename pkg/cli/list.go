@@ -54,7 +54,7 @@ attest and verify do.`,
 }
 
 func (c *command) list(ctx context.Context, f listFlags) error {
-	cfg, parts, done, err := c.parts(ctx)
+	cfg, parts, done, err := c.parts(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -133,13 +133,18 @@ func (c *command) verify(ctx context.Context, f verifyFlags, args []string) erro
 	return v.conclude()
 }
 
+// rooted are parts that have trust roots.
+type rooted interface {
+	SettleRoots(ctx context.Context) (warnings []string)
+}
+
 // settle waits for the trust roots, and says what is doubtful about them.
-func (c *command) settle(ctx context.Context, verifier *setup.Verification) error {
+func (c *command) settle(ctx context.Context, parts rooted) error {
 	progress := terminal.StartProgress(c.Stderr, "looking for newer trust roots")
 	defer progress.Stop()
 	settling, cancel := context.WithTimeout(ctx, setup.SettleTime)
 	defer cancel()
-	warnings := verifier.SettleRoots(settling)
+	warnings := parts.SettleRoots(settling)
 	progress.Stop()
 	for _, w := range warnings {
 		c.note("%s", w)
