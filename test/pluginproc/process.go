@@ -24,6 +24,9 @@ type Options struct {
 	// PrivatePIDs starts the plugin in a PID namespace of its own, but with this
 	// one's /proc: what it sees there are other processes' IDs.
 	PrivatePIDs bool
+	// PrivateNetwork starts the plugin in a network namespace of its own, where
+	// nothing is up: sockets in the file system are all that it reaches.
+	PrivateNetwork bool
 }
 
 // Process is a running plugin.
@@ -57,6 +60,9 @@ func Launch(t testing.TB, o Options) (*Process, error) {
 	attributes := new(syscall.SysProcAttr)
 	if o.PrivateMounts {
 		attributes.Unshareflags = syscall.CLONE_NEWNS
+	}
+	if o.PrivateNetwork {
+		attributes.Unshareflags |= syscall.CLONE_NEWNET
 	}
 	if o.PrivatePIDs {
 		attributes.Cloneflags = syscall.CLONE_NEWPID
