@@ -31,8 +31,10 @@ func (c *command) verifyCommand() *cobra.Command {
 		Short: "Judge an image by the policies of the configuration",
 		Long: `verify does what the plugin does about the image of a container: it fetches
 signatures and attestations from the registry, has the sigstore block and every
-image_policy judge them, and shows what each says and the selectors that come of
-it. It asks the registries that the configuration allows, and nothing of the node.
+image_policy judge them, and shows what each says, the selectors that come of it,
+and how old the trust roots and the evidence are that it used. It asks the registries
+and the mirrors of trust roots that the configuration has; of the node it only reads
+what the plugin keeps of trust roots.
 
 Without --namespace and --pod every image_policy is used, whatever it matches;
 with them those that match. With --pod the images of all containers of a pod are

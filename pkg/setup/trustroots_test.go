@@ -293,6 +293,36 @@ func TestAStartWithoutANetworkUsesWhatIsKept(t *testing.T) {
 	})
 }
 
+// ADVERSARIAL.md 26, invariant 11: an outage that outlasts the metadata takes no root
+// away, also over a restart, and is told.
+func TestATrustRootOutlastsItsMirror(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, r *rooted) {
+		good := someRoot()
+		repository := trustroottest.New(good)
+		r.start(&network{handler: hosts{"public.example.org": repository}})
+		text := fmt.Sprintf("cache {\ndir = %q\n}\n", filepath.Join(r.dir, "cache")) + r.tuf(t, "public", repository, "") + person("public")
+		parts, _, _ := r.configure(t, text, nil)
+		repository.Fault(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+		time.Sleep(trustroottest.TimestampLife + time.Hour)
+		const told = "trust_root[public]: it should have been replaced by 2000-01-08T00:00:00Z and is used all the same: "
+		parts, doubts, took := r.configure(t, text, parts)
+		wantRoot(t, parts, "public", good, trustroot.FromMirror)
+		if took != 0 || len(doubts) != 1 || !strings.HasPrefix(doubts[0], told) {
+			t.Errorf("after %v: %q", took, doubts)
+		}
+		parts.CloseUnlessIn(nil)
+
+		r.start(r.network)
+		parts, doubts, took = r.configure(t, text, nil)
+		defer parts.CloseUnlessIn(nil)
+		wantRoot(t, parts, "public", good, trustroot.FromCache)
+		if took != 0 || len(doubts) != 1 || !strings.HasPrefix(doubts[0], told) {
+			t.Errorf("after a restart and %v: %q", took, doubts)
+		}
+	})
+}
+
 // A person's question reads what the plugin keeps, and a person who doubts the mirror
 // asks that: neither writes.
 func TestQuestionsOfPeopleWriteNothing(t *testing.T) {

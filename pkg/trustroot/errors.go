@@ -64,10 +64,10 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // The reasons that a Diagnosis can have are the kinds.
 var remedies = [...]string{
-	Unavailable: "see that this node reaches the mirror, or give the trusted_root.json itself with trusted_root_path; the last good trust root stays in use",
-	Untrusted:   "compare the mirror with root_path: either the repository was made anew, and then its new root.json belongs there, or somebody answers in its place; the last good trust root stays in use",
-	RolledBack:  "see why the mirror serves older metadata than before: a copy that lags behind, or somebody who answers in its place; the last good trust root stays in use",
-	Expired:     "see that the repository is signed anew and the mirror gets it, and compare the clock of this node; the last good trust root stays in use",
+	Unavailable: "see that this node reaches the mirror, or give the trusted_root.json itself with trusted_root_path; a trust root that was good before stays in use",
+	Untrusted:   "compare the mirror with root_path: either the repository was made anew, and then its new root.json belongs there, or somebody answers in its place; a trust root that was good before stays in use",
+	RolledBack:  "see why the mirror serves older metadata than before: a copy that lags behind, or somebody who answers in its place; a trust root that was good before stays in use",
+	Expired:     "see that the repository is signed anew and the mirror gets it, and compare the clock of this node; a trust root that was good before stays in use",
 	Missing:     "add the target trusted_root.json to the TUF repository, or give the file with trusted_root_path",
 	Limit:       "see what the mirror serves: no TUF repository of Sigstore is that large",
 	File:        "put a file that can be read and holds what it should there, or name another one; its last good content stays in use",
