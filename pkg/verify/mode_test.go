@@ -127,6 +127,14 @@ func TestWhatTurnsFailIntoWithhold(t *testing.T) {
 	}
 }
 
+// onlyOne is a shelf of which only one registry has a block.
+type onlyOne struct {
+	*shelf
+	named string
+}
+
+func (o onlyOne) IsConfigured(registry string) bool { return registry == o.named }
+
 // The same for what several places say, of which a stranger may have brought about one.
 func TestWhatSeveralPlacesSayTogether(t *testing.T) {
 	t.Parallel()
@@ -141,6 +149,8 @@ func TestWhatSeveralPlacesSayTogether(t *testing.T) {
 	}
 	named := app.Ref.Repository
 	away := says(named, registry.Unavailable)
+	cfg := w.requires(t, keyless(t, devIssuer, devSubject))
+	images := onlyOne{w.filled(t, cfg, func(v *verify.Verifier) { wantRefusal(t, v, running(app), verify.NotVerified) }), named.Registry()}
 	for name, c := range map[string]struct {
 		problems []error
 		kind     verify.Kind
@@ -162,12 +172,12 @@ func TestWhatSeveralPlacesSayTogether(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			everyMode(t, w.requires(t, keyless(t, devIssuer, devSubject)), running(app), c.kind, c.silent, func(cfg verify.Config) *verify.Verifier {
-				return w.through(t, cfg, verify.RecordStatuses{}, func(_ image.Ref, ask func() (*registry.Found, error)) (*registry.Found, error) {
+			everyMode(t, cfg, running(app), c.kind, c.silent, func(cfg verify.Config) *verify.Verifier {
+				return remembering(t, cfg, between{images, func(_ image.Ref, ask func() (*registry.Found, error)) (*registry.Found, error) {
 					found, err := ask()
-					found.Problems = append(found.Problems, c.problems...)
+					found.Problems = append(slices.Clone(found.Problems), c.problems...)
 					return found, err
-				})
+				}}, verify.RecordStatuses{}, memory())
 			})
 		})
 	}

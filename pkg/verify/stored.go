@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/image"
@@ -93,7 +94,9 @@ func (i *investigation) keep(found *findings, heard *recorder) {
 		}
 		r.Places[a.Ref.String()] = place
 	}
-	if body, err := json.Marshal(r); err == nil { // there is nothing in it that can't be written
+	// A registry's media type may be any bytes, which must not keep the rest from being
+	// written.
+	if body, err := json.Marshal(r, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)); err == nil {
 		i.store.PutRecord(i.entry.key, i.who.Tenant, body, refs)
 	}
 }
