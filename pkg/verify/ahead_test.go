@@ -14,7 +14,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/podseal/podseal/pkg/fair"
+	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/pod"
+	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -297,4 +300,56 @@ func TestFailuresAheadAreNobodys(t *testing.T) {
 			t.Errorf("the log is\n%s", &logged)
 		}
 	})
+}
+
+// occupy has a namespace wait for answers of the registry that don't come, with as many
+// requests as it may have: work in the background is not begun then.
+func (w *world) occupy(t *testing.T) {
+	t.Helper()
+	slow := w.registry.Repository("slow")
+	w.registry.Break(sigstoretest.On{Path: "/slow/"}, w.registry.Delay(time.Hour))
+	ctx, cancel := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	t.Cleanup(work.Wait)
+	t.Cleanup(cancel)
+	for i := range 8 {
+		work.Go(func() {
+			for ctx.Err() == nil {
+				_, _, _ = w.client.Conversation(fair.Who{Tenant: "greedy"}).Manifest(ctx, slow, image.Of(fmt.Append(nil, i)))
+			}
+		})
+	}
+	for len(w.registry.Requests()) < 4 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Row 45. Work ahead that has to stand behind others must not make anybody wait who
+// calls meanwhile, nor be what he is told afterwards.
+func TestACallerDoesNotStandWhereWorkAheadStands(t *testing.T) {
+	t.Parallel()
+	for name, gaveUp := range map[string]bool{"while it waits": false, "when it has given up": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sigstoretest.RegistryOptions{})
+			app := w.registry.PushImage("app", sigstoretest.Image{Content: "app"})
+			w.registry.Attach(app.Ref, sigstoretest.Usual, sigstoretest.Sign(sigstoretest.Signature{Signer: w.dev(), Digest: app.Ref.Digest, Witnesses: []sigstoretest.Witness{w.Rekor1}}))
+			cfg := w.requires(t, keyless(t, devIssuer, devSubject))
+			cfg.Budget = 2 * time.Second
+			v, p := w.verifier(t, cfg), running(app)
+			w.occupy(t)
+			ahead := make(chan error, 1)
+			go func() { ahead <- v.Prepare(t.Context(), p, &p.Containers[0]) }()
+			if gaveUp {
+				if err := <-ahead; err == nil {
+					t.Error("work in the background has its turn all the same")
+				}
+			} else {
+				time.Sleep(cfg.Budget / 4) // until it stands there, or else this shows less
+			}
+			if _, err := selectors(t, v, p); err != nil {
+				t.Errorf("the caller: %v", err)
+			}
+		})
+	}
 }

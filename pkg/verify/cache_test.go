@@ -510,6 +510,37 @@ func TestImagesThatRunHereAndThoseOfOthersAreKept(t *testing.T) {
 	})
 }
 
+// ADVERSARIAL.md, row 45: one pod that is there all the time, whose image its author
+// changes in place again and again.
+func TestAPodThatChangesItsImageTakesNoMoreRoomThanThereIs(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	s.cfg.MaxEntries = 16
+	s.cfg.Present = func(string) bool { return true }
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, nowhere{})
+		ask := func(uid, namespace, tag string) {
+			p := running(s.app)
+			p.UID, p.Namespace = uid, namespace
+			p.Containers[0].SpecImage = s.app.Ref.Repository.String() + ":" + tag
+			_, _ = v.Container(t.Context(), p, &p.Containers[0]) // most of the tags are nothing
+		}
+		ask("neighbour", "shop", "1")
+		for range 2 {
+			before, _ := s.shelf.had()
+			for i := range 1000 {
+				ask("changes", "crowd", fmt.Sprint("crowd", i))
+			}
+			if after, _ := s.shelf.had(); after != before+1000 {
+				t.Errorf("%d of a thousand were asked for: more is kept than may be", after-before)
+			}
+		}
+		before, _ := s.shelf.had()
+		ask("neighbour", "shop", "1")
+		s.asked(t, before)
+	})
+}
+
 // Work that nobody waits for becomes urgent when somebody does.
 func TestWhoWaitsForWhatWasBegunAheadIsNotBehindOthers(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -17,7 +16,9 @@ import (
 type flight struct {
 	rules  []rule
 	tenant string
-	// hurry is closed when somebody waits for it.
+	// early is whether nobody waited for it when it began; hurry is closed when
+	// somebody does.
+	early bool
 	hurry chan struct{}
 	once  sync.Once
 	// done is closed at its end; results has a verdict for each rule then, or err is
@@ -29,13 +30,9 @@ type flight struct {
 
 func (f *flight) await() { f.once.Do(func() { close(f.hurry) }) }
 
-func (f *flight) awaited() bool {
-	select {
-	case <-f.hurry:
-		return true
-	default:
-		return false
-	}
+// who is who it is for.
+func (f *flight) who() fair.Who {
+	return fair.Who{Tenant: f.tenant, Background: f.early, Hurry: f.hurry}
 }
 
 // verdicts are those of the rules, in their order, each from the cache or looked up
@@ -61,19 +58,21 @@ func (v *Verifier) verdicts(ctx context.Context, s subject, rules []rule, into *
 		if f.err != nil {
 			return nil, f.err
 		}
-		if f.answers(rules, all) {
+		if f.answers(s, rules, all) {
 			v.describeImage(q, into)
 			return all, nil
 		}
 	}
 }
 
-// answers fills in what the flight has come to, and is whether nothing is missing.
-func (f *flight) answers(rules []rule, all []*judged) bool {
+// answers fills in what the flight has come to, and is whether nothing is missing. Work
+// that began for nobody stood behind all others: that it could not tell is no answer to
+// somebody who waits, who looks for himself.
+func (f *flight) answers(s subject, rules []rule, all []*judged) bool {
 	missing := false
 	for i, r := range rules {
-		if all[i] == nil {
-			all[i] = f.results[r]
+		if j := f.results[r]; all[i] == nil && j != nil && (j.decided() || !f.early || s.background) {
+			all[i] = j
 		}
 		missing = missing || all[i] == nil
 	}
@@ -103,7 +102,7 @@ func (v *Verifier) board(q question, s subject, rules []rule, all []*judged, int
 		return nil
 	}
 	if e.flight == nil {
-		f := &flight{rules: missing, tenant: s.pod.Namespace, hurry: make(chan struct{}), done: make(chan struct{})}
+		f := &flight{rules: missing, tenant: s.pod.Namespace, early: s.background || len(missing) == 0, hurry: make(chan struct{}), done: make(chan struct{})}
 		if len(missing) == 0 {
 			f.rules = due
 		}
@@ -140,6 +139,9 @@ func (v *Verifier) fly(e *entry, f *flight, runs Runs) {
 			later.renew = now.Add(v.cfg.Ages.NegativeTTL)
 			j = &later
 		}
+		if f.early && !j.decided() {
+			continue // as in answers
+		}
 		e.judged[r] = j
 	}
 	e.image = seen
@@ -158,19 +160,8 @@ func (v *Verifier) investigate(e *entry, f *flight, runs Runs) (map[rule]*judged
 	defer leave()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), v.cfg.Budget, errBudget)
 	defer cancel()
-	i := &investigation{Verifier: v, entry: e, rules: f.rules, runs: runs, who: fair.Who{Tenant: f.tenant, Background: !f.awaited()}}
+	i := &investigation{Verifier: v, entry: e, rules: f.rules, runs: runs, who: f.who()}
 	i.ask = v.registry.Conversation(i.who)
-	if i.who.Background {
-		stop := make(chan struct{})
-		defer close(stop)
-		go func() {
-			select {
-			case <-f.hurry:
-				i.ask.Hurry()
-			case <-stop:
-			}
-		}()
-	}
 	return i.run(ctx)
 }
 
@@ -187,30 +178,11 @@ func (v *Verifier) allUndecided(rules []rule, why error) map[rule]*judged {
 // configuration, whose number is strangers' choice, share one such queue.
 const flights, flightsOfOne, flightsWaiting = 8, 4, 256
 
-// errHurry says that somebody waits for what had been background work.
-var errHurry = errors.New("somebody waits for it")
-
 // enter waits until the flight has its turn among those that ask the same registry.
 func (v *Verifier) enter(e *entry, f *flight) (leave func(), err error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), v.cfg.Budget, errBudget)
 	defer cancel()
-	queue := v.queueOf(e.repository)
-	if !f.awaited() {
-		waiting, stop := context.WithCancelCause(ctx)
-		defer stop(nil)
-		go func() {
-			select {
-			case <-f.hurry:
-				stop(errHurry)
-			case <-waiting.Done():
-			}
-		}()
-		leave, err = queue.Enter(waiting, fair.Who{Tenant: f.tenant, Background: true})
-		if err == nil || !errors.Is(context.Cause(waiting), errHurry) {
-			return leave, err
-		}
-	}
-	return queue.Enter(ctx, fair.Who{Tenant: f.tenant})
+	return v.queueOf(e.repository).Enter(ctx, f.who())
 }
 
 // queueOf is where images of the repository wait. No registry holds a place of

@@ -22,8 +22,6 @@ type Registry interface {
 type Conversation interface {
 	image.Fetcher
 	Evidence(ctx context.Context, ref image.Ref) (*registry.Found, error)
-	// Hurry says that somebody waits for the answers now.
-	Hurry()
 }
 
 // Registries asks with the client.

@@ -42,6 +42,8 @@ type judged struct {
 
 func (j *judged) holds() bool { return j.failure == nil }
 
+func (j *judged) decided() bool { return j.verdict.Result != policy.Unknown }
+
 // tellsLess is whether it came to less than the one before only since somebody does not
 // answer.
 func (j *judged) tellsLess(before *judged) bool {

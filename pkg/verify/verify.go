@@ -42,7 +42,7 @@ type Config struct {
 	// Ages bound for how long what was found out counts; positive.
 	Ages Ages
 	// MaxEntries is of how many images verdicts are kept; positive. Those that run on
-	// this node are kept beyond.
+	// this node are kept beyond, up to twice as many.
 	MaxEntries int
 	// Present is whether a pod is on this node; nil where that is not known. It is
 	// called with a lock held.
