@@ -20,7 +20,7 @@ import (
 
 const (
 	// maxAtOnce is how many requests a registry is sent at once.
-	maxAtOnce = 8
+	maxAtOnce = 16
 	// perSecond is how many requests a registry is sent in the long run, burst how
 	// many after a pause. An image takes about eight, and 200 if somebody has put
 	// there as much as there may be.
@@ -276,7 +276,6 @@ func (e *endpoint) transport() (http.RoundTripper, error) {
 	if e.own == nil || e.trusted != trusted.sum {
 		if e.own != nil {
 			closeIdle(e.own) // requests that are under way keep their connections
-			e.forgetBroken()
 		}
 		e.own = e.client.orFixed(newTransport(transportOptions{roots: trusted.pool, proxy: e.block.proxy, connect: e.client.connect}))
 		e.trusted = trusted.sum

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -75,7 +76,9 @@ func TestAThousandImagesOfANamespaceDelayNoOther(t *testing.T) {
 						t.Errorf("the image of another namespace took %v", took)
 					}
 				}
+				n.mu.Lock()
 				asked := n.numbers["example.org"]
+				n.mu.Unlock()
 				if asked < (registry.Burst+7*registry.PerSecond)/2/2 {
 					t.Errorf("only %d requests were made: nothing was shown", asked)
 				}
@@ -226,8 +229,10 @@ func TestWhoWaitedForATurnSeesThatTheRegistryWantsToBeLeftAlone(t *testing.T) {
 			})
 		}
 		all.Wait()
-		s := time.Second
-		n.wantStarts(t, "example.org", 0, 0, 0, 0, 8*s, 8*s, 8*s, 8*s, 9*s, 9*s, 9*s, 9*s)
+		n.wantStarts(t, "example.org", slices.Concat(
+			slices.Repeat([]time.Duration{0}, registry.MaxAtOnce/2),
+			slices.Repeat([]time.Duration{8 * time.Second}, registry.MaxAtOnce/2),
+			slices.Repeat([]time.Duration{9 * time.Second}, registry.MaxAtOnce/2))...)
 	})
 }
 
@@ -260,7 +265,7 @@ func TestAConversationInTheBackgroundCanBeHurried(t *testing.T) {
 		synctest.Wait()
 		ask(within(talk, "example.org/a"))
 		all.Wait()
-		n.wantStarts(t, "example.org", 0, 0, 0, 0, 500*time.Millisecond, 500*time.Millisecond)
+		n.wantStarts(t, "example.org", append(slices.Repeat([]time.Duration{0}, registry.MaxAtOnce/2), 500*time.Millisecond, 500*time.Millisecond)...)
 		c.Conversation(who).Hurry() // who never was in the background
 	})
 }
