@@ -1,6 +1,7 @@
 package fair_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,9 +41,15 @@ func TestBackgroundWorkLeavesHalfToOthers(t *testing.T) {
 		for _, name := range []string{"a", "a", "b", "c"} {
 			rates.stays(of(name))
 		}
-		// The others' waiting for their own bucket keeps no one's background away, but
-		// the background of the same.
 		rates.works(inBackground("b"), 0)
+		// The other one goes first.
+		ctx, cancel := context.WithTimeout(t.Context(), 5500*time.Millisecond)
+		defer cancel()
+		_, err = rates.Enter(ctx, inBackground("b"))
+		wantLate(t, err, fair.Rate)
+		if ctx.Err() != nil {
+			t.Error("it waited for nothing")
+		}
 		rates.all.Wait()
 		rates.wantWhen("b", 5*time.Second)
 	})
@@ -75,6 +82,20 @@ func TestBackgroundWorkWaitsForAllOthersWhoCanGo(t *testing.T) {
 		other()
 		r.all.Wait()
 		if got := r.order(); got != "acxa" {
+			t.Errorf("they came in as %s", got)
+		}
+	})
+}
+
+func TestBackgroundWorkIsNotServedFirstBecauseItHoldsLess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, fair.Limits{Rate: 1, Burst: 1, Waiting: 10})
+		r.stays(of("a"))
+		r.works(inBackground("b"), 0)
+		r.works(of("a"), 0)
+		r.all.Wait()
+		if got := r.order(); got != "ab" {
 			t.Errorf("they came in as %s", got)
 		}
 	})
@@ -123,6 +144,18 @@ func TestWhatIsWantedNowIsInTheBackgroundNoLonger(t *testing.T) {
 		r.all.Wait()
 		if got := r.order(); got != "bdec" {
 			t.Errorf("they came in as %q", got)
+		}
+		for range 3 {
+			r.stays(of("a"))
+		}
+		again := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, func() { close(again) })
+		time.AfterFunc(2*time.Second, cancel)
+		_, err := r.Enter(ctx, fair.Who{Tenant: "f", Background: true, Hurry: again})
+		wantLate(t, err, fair.Slots)
+		if r.Held() != 4 || r.Waits() != 0 {
+			t.Errorf("%d are in, %d wait", r.Held(), r.Waits())
 		}
 	})
 }

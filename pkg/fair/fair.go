@@ -209,9 +209,6 @@ func (q *Queue) next(now time.Time) (place, row int, at time.Time) {
 func (q *Queue) may(t *tenant, row int, now time.Time) (time.Time, bool) {
 	l := q.limits
 	if row == background {
-		if len(t.waiting[foreground]) > 0 {
-			return time.Time{}, false
-		}
 		l.Slots, l.TenantSlots = (l.Slots+1)/2, (l.TenantSlots+1)/2
 	}
 	if len(t.waiting[row]) == 0 || l.Slots > 0 && q.held >= l.Slots || l.TenantSlots > 0 && t.held >= l.TenantSlots {
@@ -264,6 +261,7 @@ func (q *Queue) wakeAt(next, now time.Time) {
 	}
 }
 
+// wake is called by the timer, on a goroutine of its own that ends with it.
 func (q *Queue) wake() {
 	_ = guard.Do(func() error {
 		q.mu.Lock()

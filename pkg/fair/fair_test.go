@@ -53,23 +53,21 @@ func TestTenantsTakeTurns(t *testing.T) {
 	})
 }
 
-// The long work of one tenant gives it no more slots than short work another one.
+// A tenant that holds all slots gets the one that it leaves only when nobody waits
+// who holds fewer.
 func TestWhoHasLeastInGoesFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRoom(t, fair.Limits{Slots: 4, Waiting: 100})
-		for range 20 {
-			r.works(of("long"), time.Minute)
-		}
-		for range 20 {
-			r.works(of("short"), time.Second)
-		}
-		time.Sleep(time.Minute) // the first four leave together
-		synctest.Wait()
-		if got := r.order(); strings.Count(got, "short") != 2 || strings.Count(got, "long") != 4+2 {
+		r := newRoom(t, fair.Limits{Slots: 2, Waiting: 10})
+		leave := r.stays(of("a"))
+		r.stays(of("a"))
+		r.works(of("a"), time.Second)
+		r.works(of("b"), time.Second)
+		leave()
+		r.all.Wait()
+		if got := r.order(); got != "ba" {
 			t.Errorf("they came in as %s", got)
 		}
-		r.all.Wait()
 	})
 }
 
@@ -140,6 +138,9 @@ func TestATimeThatIsTooShortIsToldAtOnce(t *testing.T) {
 		}
 		r.works(of("b"), 0)
 		wantLate(t, try(of("c"), 99*time.Millisecond), fair.Rate)
+		if r.Tenants() != 2 {
+			t.Errorf("%d tenants are known, and one has gone", r.Tenants())
+		}
 		// Two are gone, and half of a burst is not for the background.
 		wantLate(t, try(inBackground("c"), 199*time.Millisecond), fair.Rate)
 		if time.Since(r.began) != 0 {
@@ -210,6 +211,11 @@ func TestWhoGivesUpLeavesThePlaceAtOnce(t *testing.T) {
 			t.Errorf("%v, want that it is full", err)
 		}
 		r.works(of("b"), time.Second) // is another's
+		_, err := r.tries(of("c"))
+		wantLate(t, err, fair.Slots)
+		if r.Tenants() != 2 {
+			t.Errorf("%d tenants are known, and one has gone", r.Tenants())
+		}
 		cancel()
 		all.Wait()
 		r.works(of("a"), time.Second)

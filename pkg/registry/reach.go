@@ -77,6 +77,11 @@ func (t talk) reachable(u *url.URL) error {
 	if err := t.with.unanswered(host); err != nil {
 		return err
 	}
+	if t.isOwn(u) {
+		if _, err := t.transport(); err != nil { // which sees a new CA
+			return err
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if b := t.broken[host]; b.open(time.Now()) {

@@ -190,6 +190,30 @@ func TestAConnectionHasATimeOfItsOwn(t *testing.T) {
 	})
 }
 
+// Those that were under way when it was found out do not put the next try off.
+func TestManyFailuresAtOnceAreOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(well)
+		n.connect = func(_ int, r *http.Request) error {
+			<-r.Context().Done()
+			return r.Context().Err()
+		}
+		c := online(t, n, registry.Config{Any: true})
+		var all sync.WaitGroup
+		for i := range registry.MaxAtOnce {
+			all.Go(func() {
+				wantKind(t, inOf(c, fmt.Sprint("n", i%2), "example.org/a")(t.Context()), registry.Unavailable, "no connection within 2s")
+			})
+		}
+		all.Wait()
+		n.connect = nil
+		if at := every(t, n, 10*time.Millisecond, time.Minute, in(c, "example.org/a")); at != 3*time.Second {
+			t.Errorf("it was tried again after %v", at)
+		}
+	})
+}
+
 // A probe whose caller goes away leaves the next one to try.
 func TestAnAbandonedProbeIsTakenUpByAnother(t *testing.T) {
 	t.Parallel()
@@ -266,6 +290,12 @@ func TestHostsThatARegistryLeadsToHaveBreakersOfTheirOwn(t *testing.T) {
 		if got := c.Broken("example.org"); got != registry.MaxBroken {
 			t.Errorf("%d hosts are known to be away", got)
 		}
+		// There is room for the registry itself.
+		n.connect = down(n, "example.org", 0, time.Hour)
+		for range 2 {
+			wantKind(t, in(c, "example.org/a")(t.Context()), registry.Unavailable)
+		}
+		wantKind(t, in(c, "example.org/a")(t.Context()), registry.Unavailable, "from time to time")
 	})
 }
 
@@ -350,4 +380,26 @@ func TestARegistryThatGoesAwayWithKeptConnections(t *testing.T) {
 		wantKind(t, ask(), registry.Unavailable, "refused")
 	}
 	wantKind(t, ask(), registry.Unavailable, "from time to time", "refused")
+}
+
+// Nobody waits for a probe when what was wrong has been put right here.
+func TestANewCAIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
+	r := sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{})
+	app := r.PushImage("pay/api", sigstoretest.Image{Content: "v1"})
+	b := block(t, r)
+	b.CAPath = file(t, "ca.pem", sigstoretest.NewRegistry(t, sigstoretest.RegistryOptions{}).CAPEM())
+	c := newClient(t, registry.Config{Registries: []registry.Registry{b}})
+	ask := func() error {
+		_, _, err := c.Conversation(who).Manifest(t.Context(), app.Ref.Repository, app.Ref.Digest)
+		return err
+	}
+	for range 2 {
+		wantKind(t, ask(), registry.Unavailable, "certificate", "ca_path")
+	}
+	wantKind(t, ask(), registry.Unavailable, "from time to time", "certificate", "ca_path")
+	replace(t, b.CAPath, string(r.CAPEM()))
+	if err := ask(); err != nil {
+		t.Error(err)
+	}
 }
