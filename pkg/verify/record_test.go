@@ -229,7 +229,7 @@ func TestARecordThatDoesNotCount(t *testing.T) {
 		"its manifest is gone":       without(func(ref image.Ref) bool { return ref.Digest == p.app.Ref.Digest }),
 		"its signature is gone":      without(func(ref image.Ref) bool { return ref.Digest != p.app.Ref.Digest && ref.Digest != p.app.Config }),
 		"its signature is something else": func(s *tampered) {
-			s.planted = p.goodRecord
+			s.planted = edit(t, p.goodRecord, func(r map[string]any) { r["elsewhere"] = true })
 			s.get = func(ref image.Ref, body []byte) ([]byte, bool) {
 				if ref.Digest == p.app.Ref.Digest || ref.Digest == p.app.Config {
 					return body, body != nil
