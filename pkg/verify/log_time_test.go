@@ -17,6 +17,7 @@ import (
 	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/rekor"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
+	"github.com/podseal/podseal/pkg/store"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -122,4 +123,25 @@ func (w *logWorld) awayForAWhile(t *testing.T, app sigstoretest.Pushed, config f
 		time.Sleep(10 * time.Minute)
 		has(t, v, app, selector)
 	})
+}
+
+// What was kept before there was a trust root, or by a configuration that had no log, is
+// no reason to refuse an image whose entry nobody has looked up.
+func TestALogIsAskedAboutWhatIsKept(t *testing.T) {
+	t.Parallel()
+	w := newLogWorld(t)
+	app := w.image("log/kept", w.devUnlogged)
+	dev := keyless(t, devIssuer, devSubject)
+	cfg := w.policy(t, dev, w.asksLog(t), policy.FailUnavailable)
+	root := &turning{}
+	cfg.Judges[verify.AuthorityName{Policy: "p", Authority: "a"}] = verify.Judge{Authority: dev, Root: root}
+	v := w.verifier(t, cfg)
+	wantRefusal(t, v, running(app), verify.Unavailable, "there is no trust root yet")
+	root.turn(w.root)
+	has(t, v, app, "image-policy:p")
+
+	kept := store.Open(store.Config{})
+	before := remembering(t, w.policy(t, dev, nil, policy.FailUnavailable), verify.Registries(w.client), verify.RecordStatuses{}, kept)
+	wantRefusal(t, before, running(app), verify.NotVerified, "it has no log entry")
+	has(t, remembering(t, w.policy(t, dev, w.asksLog(t), policy.FailUnavailable), verify.Registries(w.client), verify.RecordStatuses{}, kept), app, "image-policy:p")
 }
