@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// connectTimeout bounds what comes before a request is sent: finding the address,
-	// connecting, TLS.
+	// connectTimeout bounds what comes before a request is sent: finding the address and
+	// connecting to it, and then once more TLS.
 	connectTimeout = 2 * time.Second
 	// opensAfter is how many times in a row a host can't be connected to before nobody
 	// tries for a while: firstPause at first, and twice as long each time that it
@@ -105,13 +105,18 @@ func (t talk) attempt(ctx context.Context, u *url.URL) (*attempt, error) {
 	timeout, connect := t.client.timeout, t.client.connect
 	ctx, a.cancel = context.WithTimeoutCause(ctx, timeout, tooSlow(timeout))
 	ctx, giveUp := context.WithCancelCause(ctx)
-	a.connecting = time.AfterFunc(connect, func() { giveUp(fmt.Errorf("no connection within %v", connect)) })
+	a.connecting = time.AfterFunc(connect, func() {
+		if !a.connected.Load() {
+			giveUp(fmt.Errorf("no connection within %v", connect))
+		}
+	})
 	a.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		// Again for another connection, where one that was kept turns out to be dead.
 		GetConn: func(string) {
 			a.connected.Store(false)
 			a.connecting.Reset(connect)
 		},
+		TLSHandshakeStart: func() { a.connecting.Reset(connect) },
 		GotConn: func(info httptrace.GotConnInfo) {
 			a.connecting.Stop()
 			a.connected.Store(true)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"testing"
@@ -165,20 +166,27 @@ func TestAConnectionHasATimeOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(well)
 		n.connect = func(_ int, r *http.Request) error {
-			if strings.HasPrefix(r.URL.Host, "hole") {
-				<-r.Context().Done()
-				return r.Context().Err()
-			}
-			time.Sleep(1900 * time.Millisecond)
-			return nil
+			<-r.Context().Done()
+			return r.Context().Err()
 		}
 		c := online(t, n, registry.Config{Any: true})
 		wantKind(t, in(c, "hole.example.org/a")(t.Context()), registry.Unavailable, "no connection within 2s")
 		if took := time.Since(n.made); took != 2*time.Second {
 			t.Errorf("after %v", took)
 		}
-		if err := in(c, "far.example.org/a")(t.Context()); err != nil {
+		n.connect = func(_ int, r *http.Request) error {
+			trace := httptrace.ContextClientTrace(r.Context())
+			time.Sleep(1900 * time.Millisecond)
+			trace.TLSHandshakeStart()
+			time.Sleep(1900 * time.Millisecond)
+			return r.Context().Err()
+		}
+		if err := in(c, "slow.example.org/a")(t.Context()); err != nil {
 			t.Error(err)
+		}
+		n.connect = func(_ int, r *http.Request) error {
+			<-r.Context().Done()
+			return r.Context().Err()
 		}
 		// A caller whose own time is shorter says nothing about the host.
 		for range 3 {
