@@ -276,6 +276,7 @@ func (e *endpoint) transport() (http.RoundTripper, error) {
 	if e.own == nil || e.trusted != trusted.sum {
 		if e.own != nil {
 			closeIdle(e.own) // requests that are under way keep their connections
+			e.forgetBroken()
 		}
 		e.own = e.client.orFixed(newTransport(transportOptions{roots: trusted.pool, proxy: e.block.proxy, connect: e.client.connect}))
 		e.trusted = trusted.sum
