@@ -23,6 +23,9 @@ type Ages struct {
 	NegativeTTL time.Duration
 }
 
+// renewal is how old a list is that is fetched anew on the side.
+func (a Ages) renewal() time.Duration { return a.TTL / 4 * 3 }
+
 // retry is after what time a registry that did not answer is asked again. Its breaker
 // makes that cheap.
 const retry = 5 * time.Second
@@ -114,16 +117,18 @@ func (v *Verifier) entryOf(q question, s subject, now time.Time) *entry {
 // with other credentials for example. It is called with v.mu held, and lets go of it
 // while it looks at files.
 func (v *Verifier) recheck(e *entry, now time.Time) {
-	if e.repository.IsZero() || now.Sub(e.looked) < versionAge {
+	isNew := e.looked.IsZero()
+	if e.repository.IsZero() || !isNew && now.Sub(e.looked) < versionAge {
 		return
 	}
-	isNew := e.looked.IsZero()
-	e.looked = now
-	version := v.versionOf(e.repository)
-	if version != e.version && !isNew {
-		clear(e.judged)
+	if !isNew {
+		e.looked = now // others need not look meanwhile
 	}
-	e.version = version
+	if version := v.versionOf(e.repository); version != e.version {
+		clear(e.judged)
+		e.version = version
+	}
+	e.looked = now
 }
 
 // versionOf is called with v.mu held, and holds it again at its end, whatever happens.

@@ -8,6 +8,7 @@ import (
 	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/registry"
 )
 
 // flight looks at one image for some rules, for all who ask meanwhile. It is
@@ -21,6 +22,16 @@ type flight struct {
 	early bool
 	hurry chan struct{}
 	once  sync.Once
+	// renews is whether each of the rules has a verdict that still counts.
+	renews bool
+	// version is that of the repository when it began.
+	version registry.Version
+	// joined is sent the other namespaces that wait for it, has are those that were, for
+	// which it waits too; the Verifier's lock guards it until the end. late is whether it
+	// was nobody's turn in time.
+	joined chan string
+	has    map[string]bool
+	late   bool
 	// done is closed at its end; results has a verdict for each rule then, or err is
 	// the panic that ended it.
 	done    chan struct{}
@@ -28,7 +39,22 @@ type flight struct {
 	err     error
 }
 
-func (f *flight) await() { f.once.Do(func() { close(f.hurry) }) }
+// await says that somebody of the namespace waits for it. It is called with the
+// Verifier's lock held.
+func (f *flight) await(tenant string) {
+	f.once.Do(func() { close(f.hurry) })
+	if tenant != f.tenant && !f.has[tenant] && len(f.has) < cap(f.joined) {
+		f.has[tenant] = true
+		f.joined <- tenant
+	}
+}
+
+func newFlight(rules []rule, s subject, version registry.Version) *flight {
+	return &flight{
+		rules: rules, tenant: s.pod.Namespace, early: s.background, version: version,
+		hurry: make(chan struct{}), joined: make(chan string, maxJoined), has: map[string]bool{}, done: make(chan struct{}),
+	}
+}
 
 // who is who it is for.
 func (f *flight) who() fair.Who {
@@ -66,12 +92,13 @@ func (v *Verifier) verdicts(ctx context.Context, s subject, rules []rule, into *
 }
 
 // answers fills in what the flight has come to, and is whether nothing is missing. Work
-// that began for nobody stood behind all others: that it could not tell is no answer to
-// somebody who waits, who looks for himself.
+// that began for nobody stood behind all others, and whose turn did not come may not
+// have waited for this one: that it could not tell is no answer to somebody who waits,
+// who looks for himself.
 func (f *flight) answers(s subject, rules []rule, all []*judged) bool {
-	missing := false
+	missing, hisOwn := false, !f.early && (!f.late || f.tenant == s.pod.Namespace || f.has[s.pod.Namespace])
 	for i, r := range rules {
-		if j := f.results[r]; all[i] == nil && j != nil && (j.decided() || !f.early || s.background) {
+		if j := f.results[r]; all[i] == nil && j != nil && (j.decided() || hisOwn || s.background) {
 			all[i] = j
 		}
 		missing = missing || all[i] == nil
@@ -102,19 +129,19 @@ func (v *Verifier) board(q question, s subject, rules []rule, all []*judged, int
 		return nil
 	}
 	if e.flight == nil {
-		f := &flight{rules: missing, tenant: s.pod.Namespace, early: s.background || len(missing) == 0, hurry: make(chan struct{}), done: make(chan struct{})}
+		e.flight = newFlight(missing, s, e.version)
 		if len(missing) == 0 {
-			f.rules = due
+			e.flight.rules, e.flight.early, e.flight.renews = due, true, true
 		}
-		e.flight = f
 		v.makeRoom()
-		go v.fly(e, f, s.runs)
+		f := e.flight
+		go func() { _ = guard.Do(func() error { v.fly(e, f, s.runs); return nil }) }()
 	}
 	if len(missing) == 0 {
 		return nil
 	}
 	if !s.background {
-		e.flight.await()
+		e.flight.await(s.pod.Namespace)
 	}
 	return e.flight
 }
@@ -130,37 +157,44 @@ func (v *Verifier) fly(e *entry, f *flight, runs Runs) {
 	now := time.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	e.flight = nil
+	defer close(f.done)
+	for len(f.joined) > 0 {
+		delete(f.has, <-f.joined) // came when it was over
+	}
+	if f.version != e.version {
+		return // it was asked as nobody asks any more: who waits looks for himself
+	}
 	f.results = results
 	for r, j := range results {
-		old := v.current(e, r, now)
-		if old != nil && old.holds() && j.tellsLess(old) {
+		switch old := v.current(e, r, now); {
+		case old != nil && old.holds() && j.tellsLess(old):
 			// It was asked to renew what still counts.
 			later := *old
 			later.renew = now.Add(v.cfg.Ages.NegativeTTL)
-			j = &later
+			e.judged[r] = &later
+		case f.early && !j.decided():
+			delete(e.judged, r) // as in answers
+		default:
+			e.judged[r] = j
 		}
-		if f.early && !j.decided() {
-			continue // as in answers
-		}
-		e.judged[r] = j
 	}
 	e.image = seen
-	e.flight = nil
-	close(f.done)
 	v.makeRoom()
 }
 
 // investigate waits for its turn, finds out what there is about an image and has the
 // flight's rules judge it.
 func (v *Verifier) investigate(e *entry, f *flight, runs Runs) (map[rule]*judged, Image) {
-	leave, err := v.enter(e, f)
+	leave, who, err := v.enter(e, f)
 	if err != nil {
+		f.late = true
 		return v.allUndecided(f.rules, err), Image{}
 	}
 	defer leave()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), v.cfg.Budget, errBudget)
 	defer cancel()
-	i := &investigation{Verifier: v, entry: e, rules: f.rules, runs: runs, who: f.who()}
+	i := &investigation{Verifier: v, entry: e, rules: f.rules, runs: runs, renews: f.renews, who: who}
 	i.ask = v.registry.Conversation(i.who)
 	return i.run(ctx)
 }
@@ -178,11 +212,51 @@ func (v *Verifier) allUndecided(rules []rule, why error) map[rule]*judged {
 // configuration, whose number is strangers' choice, share one such queue.
 const flights, flightsOfOne, flightsWaiting = 8, 4, 256
 
-// enter waits until the flight has its turn among those that ask the same registry.
-func (v *Verifier) enter(e *entry, f *flight) (leave func(), err error) {
+// maxJoined is how many other namespaces a flight waits for its turn as.
+const maxJoined = 16
+
+// turn is how waiting for one ended.
+type turn struct {
+	who   fair.Who
+	leave func()
+	err   error
+}
+
+// enter waits until the flight has its turn among those that ask the same registry, and
+// says as who: whoever began it may have a thousand images that are before this one,
+// and who waits for it too has no part in that (ADVERSARIAL.md, row 45).
+func (v *Verifier) enter(e *entry, f *flight) (leave func(), who fair.Who, err error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), v.cfg.Budget, errBudget)
-	defer cancel()
-	return v.queueOf(e.repository).Enter(ctx, f.who())
+	queue, turns, waiting := v.queueOf(e.repository), make(chan turn), 0
+	wait := func(who fair.Who) {
+		waiting++
+		go func() {
+			t := turn{who: who}
+			t.err = guard.Do(func() (err error) {
+				t.leave, err = queue.Enter(ctx, who)
+				return err
+			})
+			turns <- t
+		}()
+	}
+	defer func() {
+		cancel()
+		for ; waiting > 0; waiting-- {
+			if other := <-turns; other.err == nil {
+				other.leave()
+			}
+		}
+	}()
+	for wait(f.who()); ; {
+		select {
+		case tenant := <-f.joined:
+			wait(fair.Who{Tenant: tenant})
+		case t := <-turns:
+			if waiting--; t.err == nil || waiting == 0 && len(f.joined) == 0 {
+				return t.leave, t.who, t.err
+			}
+		}
+	}
 }
 
 // queueOf is where images of the repository wait. No registry holds a place of

@@ -18,13 +18,19 @@ type investigation struct {
 	runs  Runs
 	who   fair.Who
 	ask   Conversation
+	// renews is whether there are verdicts that still count.
+	renews bool
 }
 
 // run judges by what was kept where that is new enough and does, and else by what
 // there is now. What is in a repository that another pod's author may have chosen is
 // looked at only when the rest does not do.
 func (i *investigation) run(ctx context.Context) (map[rule]*judged, Image) {
-	if kept := i.kept(ctx, i.cfg.Ages.TTL); kept != nil && kept.fresh {
+	enough := i.cfg.Ages.TTL
+	if i.renews {
+		enough = i.cfg.Ages.renewal() // what is about to be over would renew nothing
+	}
+	if kept := i.kept(ctx, enough); kept != nil && kept.fresh {
 		results := i.judgeAll(ctx, kept)
 		if hold(results) || kept.elsewhere && time.Since(kept.fetched) < i.cfg.Ages.NegativeTTL && !i.askable(results) {
 			return i.dated(results), i.describe(kept)
@@ -106,7 +112,7 @@ func (i *investigation) dated(results map[rule]*judged) map[rule]*judged {
 		case j.holds() && j.partial:
 			j.until, j.renew = j.fetched.Add(ages.TTL), now.Add(ages.NegativeTTL)
 		case j.holds():
-			j.until, j.renew = j.fetched.Add(ages.TTL), j.fetched.Add(ages.TTL/4*3)
+			j.until, j.renew = j.fetched.Add(ages.TTL), j.fetched.Add(ages.renewal())
 		case j.verdict.Result == policy.Refused && !j.partial:
 			j.until = j.fetched.Add(ages.NegativeTTL)
 		case !j.holds() && j.failure.Kind == Limit:

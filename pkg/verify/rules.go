@@ -45,9 +45,13 @@ func (j *judged) holds() bool { return j.failure == nil }
 func (j *judged) decided() bool { return j.verdict.Result != policy.Unknown }
 
 // tellsLess is whether it came to less than the one before only since somebody does not
-// answer.
+// answer. What is stale is kept by silence alone: by whatever else an attacker can bring
+// about it would be for a day (ADVERSARIAL.md, row 38).
 func (j *judged) tellsLess(before *judged) bool {
-	return j.verdict.Result == policy.Unknown || j.partial && !before.partial && before.verdict.Stale.IsZero()
+	if !before.verdict.Stale.IsZero() {
+		return !j.holds() && j.failure.Unavailable
+	}
+	return j.verdict.Result == policy.Unknown || j.partial && !before.partial
 }
 
 // judge has the rule judge what was found.

@@ -1,0 +1,119 @@
+package verify_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/podseal/podseal/pkg/policy"
+	"github.com/podseal/podseal/pkg/registry"
+	"github.com/podseal/podseal/pkg/verify"
+)
+
+// ADVERSARIAL.md, row 42: who answers with a verdict of which three quarters are over
+// has the list fetched anew, and not what was kept read again.
+func TestARenewalAsksTheRegistry(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, memory())
+		s.holds(t, v)
+		time.Sleep(ages.TTL / 4 * 3)
+		s.shelf.set(func(shelf *shelf) { shelf.evidence = s.nothing() })
+		s.holds(t, v)
+		synctest.Wait()
+		s.fails(t, v, verify.NotVerified)
+	})
+}
+
+// ADVERSARIAL.md, row 29: what was told to who had other credentials does not count
+// because the credentials changed before all was told.
+func TestCredentialsThatChangeWhileTheRegistryAnswers(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, memory())
+		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { time.Sleep(time.Second); return nil } })
+		go func() { _, _ = s.ask(t, v) }()
+		time.Sleep(1500 * time.Millisecond)
+		s.shelf.set(func(s *shelf) { s.version = registry.Version{1} })
+		s.holds(t, v) // and looks at the credentials while the list is fetched
+		time.Sleep(versionAge)
+		s.holds(t, v)
+		_, before := s.shelf.had()
+		time.Sleep(versionAge)
+		s.holds(t, v)
+		if _, after := s.shelf.had(); before != after {
+			t.Errorf("%d questions were asked again though nothing changed", after-before)
+		}
+		if conversations, _ := s.shelf.had(); conversations < 2 {
+			t.Error("what was told with the old credentials counts for those with the new ones")
+		}
+	})
+}
+
+const versionAge = time.Second
+
+// ADVERSARIAL.md, row 38: only silence keeps old evidence in use. Who pushes so much
+// that a bound is hit would keep a signature that was deleted.
+func TestABoundThatIsHitEndsWhatIsStale(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []faulty{faulty(registry.Limit), faulty(registry.Denied)} {
+		t.Run(answer.Error(), func(t *testing.T) {
+			t.Parallel()
+			s := newSigned(t)
+			for r := range s.cfg.Policies.All() {
+				r.OnUnavailable = policy.Stale
+			}
+			synctest.Test(t, func(t *testing.T) {
+				v := s.verifier(t, memory())
+				s.holds(t, v)
+				s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+				time.Sleep(ages.TTL)
+				s.holds(t, v)
+				s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return answer } })
+				time.Sleep(ages.NegativeTTL)
+				s.holds(t, v)
+				synctest.Wait()
+				if _, err := s.ask(t, v); err == nil {
+					t.Errorf("stale evidence counts though the registry answers: %v", answer)
+				}
+			})
+		})
+	}
+}
+
+// ADVERSARIAL.md, row 45: who begins to look at an image that another namespace runs
+// too does not make that wait behind all his own.
+func TestANamespaceWaitsNotBehindAnotherOnesImagesForOneThatBothRun(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, memory())
+		s.shelf.set(func(s *shelf) {
+			s.before = func(context.Context) error { time.Sleep(2 * time.Second); return nil }
+		})
+		ask := func(namespace, tag string) error {
+			p := running(s.app)
+			p.UID, p.Namespace = namespace, namespace
+			p.Containers[0].SpecImage = s.app.Ref.Repository.String() + ":" + tag
+			_, err := v.Container(t.Context(), p, &p.Containers[0])
+			return err
+		}
+		var crowd sync.WaitGroup
+		defer func() { crowd.Wait(); time.Sleep(time.Minute) }() // until the last flight has ended
+		for i := range 100 {
+			crowd.Go(func() { _ = ask("crowd", fmt.Sprint("crowd", i)) })
+		}
+		synctest.Wait()
+		crowd.Go(func() { _ = ask("crowd", "1") })
+		synctest.Wait()
+		before := time.Now()
+		if err := ask("shop", "1"); err != nil {
+			t.Errorf("after %v: %v", time.Since(before), err)
+		}
+	})
+}
