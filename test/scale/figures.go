@@ -41,23 +41,61 @@ type figures struct {
 	memory, peak figure
 }
 
-// verification is what podseal does to verify an image: a keyless signature in a
-// bundle, found through the referrers API, of an image that a tag names.
-var verification = struct {
-	// requests are those to the registry, cpu the CPU time in ms.
-	requests, cpu figure
-}{
-	requests: figure{8, verifying},
-	cpu:      figure{4.4, verifying},
+// askedImage is what a registry is asked about one image by one node, as a pod's spec
+// names the image and as it was signed.
+type askedImage struct {
+	byTag, index bool
+	signature    string // by how it is stored, "" for none
+	tokens       bool   // that the registry gives, as many public ones do
+	// first is how many requests that takes on a node that has nothing of the image,
+	// again how many when the list of signatures is to be renewed; with tokens, when
+	// the last one is not good any more.
+	first, again int
 }
 
-// What a registry is sent by one node, as pkg/registry has it, and the time that a
-// call has for images.
 const (
-	registryPerSecond = 50
-	registryBurst     = 200
-	imageBudget       = 10 * time.Second
+	sigTag = "`.sig`"
+	bundle = "bundle"
 )
+
+// askedImages are counted by a test, with a key and keyless: those are asked alike.
+var askedImages = []askedImage{
+	{byTag: true, signature: sigTag, first: 7, again: 5},
+	{byTag: true, signature: bundle, first: 8, again: 5},
+	{byTag: true, first: 6, again: 5},
+	{byTag: true, index: true, signature: sigTag, first: 12, again: 9},
+	{byTag: true, index: true, signature: bundle, first: 13, again: 9},
+	{byTag: true, index: true, first: 11, again: 9},
+	{byTag: true, index: true, signature: bundle, tokens: true, first: 15, again: 11},
+	{signature: bundle, first: 7, again: 4},
+	{index: true, signature: sigTag, first: 11, again: 8},
+	{index: true, signature: bundle, first: 12, again: 8},
+}
+
+// typical is the image that scenarios are about, and unsigned the same without a
+// signature.
+var (
+	typical  = askedOf(true, true, bundle)
+	unsigned = askedOf(true, true, "")
+)
+
+func askedOf(byTag, index bool, signature string) askedImage {
+	for _, a := range askedImages {
+		if a.byTag == byTag && a.index == index && a.signature == signature && !a.tokens {
+			return a
+		}
+	}
+	panic("there is no such image among those that are asked about")
+}
+
+// verificationCPU is the CPU time of a verification for which nothing was kept, in ms.
+var verificationCPU = figure{5.5, verifying + ": keyless, a bundle, an index"}
+
+// askedMirror is how many requests the mirror of a trust root answers, a TUF repository:
+// for a node that has nothing of it, if the root metadata that trust begins with is
+// the newest; when nothing is new but the time stamp; and when the trust root is
+// another. A test counts them.
+var askedMirror = struct{ first, again, news int }{first: 5, again: 2, news: 5}
 
 const verifying = "`go test -run '^$' -bench . ./pkg/verify`"
 

@@ -17,6 +17,11 @@ const (
 	// pkg/kubelet/kubelet.go: how often the kubelet asks the runtime what runs.
 	relistPeriod = time.Second
 
+	// pkg/kubelet/kubelet.go: how long a container that ends is left alone, at first
+	// and at most.
+	firstPause = 10 * time.Second
+	lastPause  = 5 * time.Minute
+
 	// pkg/serviceaccount/claims.go: the token that every pod gets.
 	tokenLifetime = 3607 * time.Second
 	// pkg/kubelet/token/token_manager.go: a token is asked for anew in the last

@@ -54,6 +54,10 @@ type settings struct {
 	// proxyRole is whether the agent may only get nodes/proxy, which a kubelet
 	// from 1.33 on asks about second.
 	proxyRole bool
+	// verifies is whether the image of every container is verified, known what is
+	// known of them at first, and cacheDir whether that outlives the agent.
+	verifies, cacheDir bool
+	known              history
 }
 
 var defaults = settings{
@@ -70,6 +74,8 @@ type pod struct {
 	inKubelet, inAPI time.Duration
 	// gone is whether the kubelet knows it no more, or never did.
 	gone bool
+	// image is what the container runs.
+	image imageID
 	// calls counts those in flight.
 	calls int
 }
@@ -82,7 +88,9 @@ type node struct {
 	settings settings
 	kubelet  *kubelet
 	source   source
-	pods     []*pod
+	// images is nil where none are verified.
+	images *images
+	pods   []*pod
 	// free is when each core that the attestor has is free.
 	free [cores]time.Duration
 	// calls counts those in flight, flights the requests.
@@ -96,8 +104,11 @@ type node struct {
 func newNode(s *simulation, k kind, set settings, m *measured) *node {
 	n := &node{s: s, kind: k, settings: set, m: m}
 	n.kubelet = newKubelet(s, set, n.reviewed)
-	for range podsPerNode {
-		n.pods = append(n.pods, &pod{inKubelet: never, inAPI: never})
+	if set.verifies {
+		n.images = newImages(s, set.known, &m.images)
+	}
+	for i := range podsPerNode {
+		n.pods = append(n.pods, &pod{inKubelet: never, inAPI: never, image: imageID(i % imagesPerNode)})
 	}
 	n.open(false)
 	return n
@@ -114,11 +125,15 @@ func (n *node) open(started bool) {
 }
 
 // startPod is a container that starts now, of a pod in the place of another.
-func (n *node) startPod(i int) *pod {
+func (n *node) startPod(i int, runs imageID) *pod {
 	n.pods[i].gone = true
 	seen := n.s.now + n.s.upTo(relistPeriod)
-	n.pods[i] = &pod{inKubelet: seen, inAPI: seen + n.settings.throughAPI}
-	return n.pods[i]
+	p := &pod{inKubelet: seen, inAPI: seen + n.settings.throughAPI, image: runs}
+	n.pods[i] = p
+	if n.images != nil {
+		n.s.at(n.source.published(p)+aheadDelay, func() { n.images.look(p.image) })
+	}
+	return p
 }
 
 // outcome is what a call ended with.
@@ -158,6 +173,7 @@ func (n *node) attest(p *pod, done func(outcome)) {
 				end(notSeen)
 				return
 			}
+			n.images.look(p.image)
 			n.work(n.kind.figures.call.ms()-n.kind.figures.empty.ms(), func() { end(attested) })
 		})
 	})

@@ -14,7 +14,6 @@ import (
 func report(w io.Writer) error {
 	node := [][]string{{"what happens", "attestor", "calls", "refused", "requests to the kubelet", "a second", "most in one", "MB", "CPU of the calls", "of the requests", "the kubelet's for them", "wait, p50", "p99"}}
 	cluster := [][]string{{"what happens", "all nodes", builtIn.name, overTLS.name, overPods.name}}
-	verified := [][]string{{"what happens, where the image of every container is verified", "verifications/s", "requests to registries/s", "cores busy with it"}}
 	for _, sc := range scenarios {
 		var all []*measured
 		for _, k := range kinds {
@@ -27,11 +26,10 @@ func report(w io.Writer) error {
 		}
 		if sc.of == clusterNodes {
 			cluster = append(cluster, sc.clusterRows(all)...)
-			verified = append(verified, sc.verifiedRow(all[slices.IndexFunc(kinds, func(k kind) bool { return k.name == overTLS.name })]))
 		}
 	}
 	section(w, "The cluster", append(cluster, memory()...))
-	section(w, "Verifying images", verified)
+	reportImages(w)
 	section(w, "One node", node)
 	section(w, "Rollouts of the agent", rollouts())
 	section(w, "What settings move", moved())
@@ -58,13 +56,6 @@ func (sc scenario) clusterRows(all []*measured) [][]string {
 		}
 	}
 	return rows
-}
-
-// verifiedRow is arithmetic: nothing that a verification found out is kept, so that
-// each call asks registries for all of it.
-func (sc scenario) verifiedRow(m *measured) []string {
-	verifications := float64(m.calls-m.refused) / sc.lasts.Seconds() * sc.scale()
-	return []string{sc.name, number(verifications), number(verifications * verification.requests.value), number(verifications * verification.cpu.ms().Seconds())}
 }
 
 func rollouts() [][]string {
@@ -179,7 +170,9 @@ func ceilings() [][]string {
 	row("lists through the Pods API, a node", number(1/defaults.interval.Seconds())+"/s", "`poll_retry_interval`")
 	row("the same while pods change and a container is waited for whose cgroup names no pod", number(1/relist.Seconds())+"/s", "podseal")
 	row("requests to one registry, a node", fmt.Sprintf("%d/s, %d at once", registryPerSecond, registryBurst), "podseal")
-	row("first verifications at once, a node, of images of one registry", number((registryBurst+registryPerSecond*imageBudget.Seconds())/verification.requests.value), "the same, and `limits.image_budget`")
+	row("the same, for one namespace", fmt.Sprintf("%d/s, %d at once", registryPerSecond/2, registryBurst/2), "the same")
+	row("images of one registry within `limits.image_budget`, a node that has nothing of them", inTime(typical.first), "the same; in brackets those of one namespace")
+	row("the same, of which only lists are to be fetched", inTime(typical.again), "the same")
 	row("TokenReviews, 10,000 nodes that all list", perSecond(authenticationTTL)+"/s", "`authentication.webhook.cacheTTL` of the kubelet")
 	row("SubjectAccessReviews, the same", perSecond(authorizedTTL)+"/s", "`authorization.webhook.cacheAuthorizedTTL` of the kubelet")
 	row("more of both for tokens that are new", perSecond(tokenRefresh-tokenJitter)+"/s each", "the token's lifetime")
@@ -188,6 +181,13 @@ func ceilings() [][]string {
 		row(fmt.Sprintf("calls with %d cores, a node, %s", cores, k.name), number(cores*1000/k.figures.call.value)+"/s", "CPU")
 	}
 	return rows
+}
+
+// inTime is how many images are verified in the time that a call has for them, each
+// with so many requests.
+func inTime(requests int) string {
+	most := registryBurst + registryPerSecond*int(imageBudget.Seconds())
+	return fmt.Sprintf("%d (%d)", most/requests, most/2/requests)
 }
 
 // assumptions are the table of what the simulation takes for granted.
@@ -208,6 +208,10 @@ func assumptions() [][]string {
 	row("kubelet's caches", fmt.Sprintf("TokenReview %v, SubjectAccessReview %v, refusals %v", span(authenticationTTL), span(authorizedTTL), span(unauthorizedTTL)))
 	row("the token for the kubelet", fmt.Sprintf("lives %v, renewed after %v to %v, at the pod's next sync (every %v to %v); read again every %v",
 		tokenLifetime, tokenRefresh-tokenJitter, tokenRefresh, span(syncFrequency), span(syncFrequency+syncJitter), span(defaults.reload)))
+	row("images", fmt.Sprintf("%d on each node, of one registry and several namespaces: in the spec a tag, which is an index, signed by a bundle", imagesPerNode))
+	row("podseal's verdicts", fmt.Sprintf("`cache.ttl` %v, `cache.negative_ttl` %v, `limits.image_budget` %v, `tuf.refresh` %v", span(verdictTTL), span(negativeTTL), span(imageBudget), span(mirrorRefresh)))
+	row("a crash loop", fmt.Sprintf("the container ends with its first call; the kubelet starts it again after %v, and twice as long each time up to %v", span(firstPause), span(lastPause)))
+	row("processes that ask again", "as go-spiffe does: after 1, 2, 3, ... s, at most 30 s")
 	row("podseal", fmt.Sprintf("`poll_retry_interval` and `pod_cache_ttl` %v, `max_poll_attempts` %d, `attest_timeout` %v", defaults.interval, defaults.attempts, defaults.timeout))
 	return rows
 }

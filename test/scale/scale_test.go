@@ -68,7 +68,7 @@ func mixed(t *testing.T, k kind, seed uint64, requested func(*node)) (*node, *me
 	for i := range 300 {
 		s.at(s.upTo(time.Minute), func() {
 			if i%3 == 0 {
-				n.start(i % podsPerNode)
+				n.start(i%podsPerNode, 0)
 			} else {
 				n.call(n.pods[i%podsPerNode])
 			}

@@ -7,6 +7,8 @@ import "time"
 const (
 	clusterNodes = 10_000
 	podsPerNode  = 110
+	// imagesPerNode is how many images the pods of a node run, all of one registry.
+	imagesPerNode = 40
 	// cores is how many the attestor may use.
 	cores = 2
 	// firstCall is how long after its start a workload calls.
@@ -97,7 +99,8 @@ func churn(every time.Duration) func(*cluster) {
 		for _, n := range c.nodes {
 			var next func()
 			next = func() {
-				n.start(n.s.rand.IntN(podsPerNode))
+				i := n.s.rand.IntN(podsPerNode)
+				n.start(i, n.pods[i].image)
 				n.s.after(n.s.poisson(every/podsPerNode), next)
 			}
 			n.s.after(n.s.poisson(every/podsPerNode), next)
@@ -106,8 +109,8 @@ func churn(every time.Duration) func(*cluster) {
 }
 
 // start is a container that starts and calls.
-func (n *node) start(i int) {
-	p := n.startPod(i)
+func (n *node) start(i int, runs imageID) {
+	p := n.startPod(i, runs)
 	n.s.after(firstCall, func() { n.call(p) })
 }
 
@@ -116,7 +119,7 @@ func rollout(pods int, over time.Duration) func(*cluster) {
 	return func(c *cluster) {
 		for i := range pods {
 			n := c.nodes[c.s.rand.IntN(len(c.nodes))]
-			n.s.at(over*time.Duration(i)/time.Duration(pods), func() { n.start(n.s.rand.IntN(podsPerNode)) })
+			n.s.at(over*time.Duration(i)/time.Duration(pods), func() { n.start(n.s.rand.IntN(podsPerNode), newImage) })
 		}
 	}
 }
@@ -130,6 +133,9 @@ func storm(c *cluster) {
 
 func (n *node) storm() {
 	n.open(true)
+	if !n.settings.cacheDir {
+		n.images.forget()
+	}
 	for _, p := range n.pods {
 		n.call(p)
 	}
@@ -140,7 +146,7 @@ func boot(over time.Duration) func(*cluster) {
 	return func(c *cluster) {
 		for _, n := range c.nodes {
 			for i := range n.pods {
-				n.s.after(over*time.Duration(i)/podsPerNode, func() { n.start(i) })
+				n.s.after(over*time.Duration(i)/podsPerNode, func() { n.start(i, n.pods[i].image) })
 			}
 		}
 	}
@@ -254,12 +260,14 @@ type measured struct {
 	reviews                           reviews
 	// windows is all that the API server was asked in each window.
 	windows []int
+	images  imagesMeasured
 }
 
 // simulate has the scenario happen to a cluster with such an attestor.
 func (sc scenario) simulate(k kind) *measured {
 	s := newSimulation(1)
 	m := &measured{windows: make([]int, sc.lasts/window+1)}
+	m.images.windows = make([]int, sc.lasts/window+1)
 	c := &cluster{s: s}
 	for range sc.nodes {
 		c.nodes = append(c.nodes, newNode(s, k, sc.settings, m))
