@@ -322,9 +322,10 @@ func (s *Source) publish() {
 	}
 }
 
-// needsNewer is whether a moment is worth to be waited for something newer.
+// needsNewer is whether something newer, which is asked for now, is worth a moment.
 func (s *Source) needsNewer(p *published) bool {
-	return p.stale() || s.cfg.ReadOnly && !s.firstRefresh().After(time.Now())
+	overdue := p.origin.Kind != FromCache || time.Since(p.fetched) >= s.period
+	return p.stale() || s.cfg.ReadOnly && overdue
 }
 
 // composed is base with the environment's parts, empty if there is none.
