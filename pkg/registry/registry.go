@@ -5,8 +5,9 @@
 // what it answers by whoever runs it or may push to it. So the package bounds what
 // it reads and how long it waits, sends credentials to exactly the host that they
 // are for, connects strangers to no address inside the network of the node, and
-// compares the digest of everything that has one. It judges nothing that it
-// fetches.
+// compares the digest of everything that has one. A namespace uses up no other one's
+// share of a registry, and a registry that is away costs nobody much time. It judges
+// nothing that it fetches.
 package registry
 
 import (
