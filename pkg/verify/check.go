@@ -105,10 +105,10 @@ func (c *checked) add(s subject, j *judged) {
 func (r *Result) take(failures []Failure) error {
 	e := &Error{}
 	for _, f := range failures {
-		if f.Mode == policy.Withhold || f.Mode == policy.Audit {
-			r.Withheld = append(r.Withheld, f)
-		} else {
+		if f.fails() {
 			e.Failures = append(e.Failures, f)
+		} else {
+			r.Withheld = append(r.Withheld, f)
 		}
 	}
 	if len(e.Failures) > 0 {

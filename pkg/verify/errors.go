@@ -64,6 +64,9 @@ type Failure struct {
 	Reasons []error
 }
 
+// fails is whether it fails the attestation.
+func (f Failure) fails() bool { return f.Mode != policy.Withhold && f.Mode != policy.Audit }
+
 // maxReasons bounds the reasons of a failure: a registry may have anything at all.
 // maxReason is their length in a text, in bytes.
 const maxReasons, maxReason = 16, 1 << 10

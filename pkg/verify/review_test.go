@@ -2,14 +2,18 @@ package verify_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/registry"
+	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -116,4 +120,43 @@ func TestANamespaceWaitsNotBehindAnotherOnesImagesForOneThatBothRun(t *testing.T
 			t.Errorf("after %v: %v", time.Since(before), err)
 		}
 	})
+}
+
+// aliased says that containers run something of another name than the record says.
+type aliased struct{ image string }
+
+func (a aliased) Runs(_ context.Context, _ *pod.Pod, c *pod.Container) (verify.Runs, error) {
+	return verify.Runs{Source: verify.FromCRI, SpecImage: c.SpecImage, Image: a.image, ImageID: c.ImageID}, nil
+}
+
+// ADVERSARIAL.md, row 41: a decoy that never starts makes a policy that withholds false
+// at once, and that must not hide one that fails, for what runs by another name.
+func TestAPolicyThatWithholdsHidesNoneThatFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sigstoretest.RegistryOptions{})
+	unsigned := w.registry.PushImage("app", sigstoretest.Image{Content: "app"})
+	cfg := w.requires(t, keyless(t, devIssuer, devSubject))
+	named, err := policy.NewMatch(nil, nil, []string{"registry.example.org/pay/*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Policies = set(t,
+		&policy.Policy{Name: "strict", Mode: policy.Fail, Match: named, Authorities: []policy.Authority{{Name: "a"}}},
+		&policy.Policy{Name: "tried", Mode: policy.Audit, Authorities: []policy.Authority{{Name: "a"}}})
+	for _, name := range []string{"strict", "tried"} {
+		cfg.Judges[verify.AuthorityName{Policy: name, Authority: "a"}] = cfg.Judges[verify.AuthorityName{Policy: "p", Authority: "a"}]
+	}
+	v := verifier(t, cfg, w.client, aliased{"registry.example.org/pay/api:1"})
+	p := running(unsigned, unsigned)
+	p.Containers[1].ID, p.Containers[1].ImageID = "", ""
+	r, err := v.Pod(t.Context(), p)
+	if e, ok := errors.AsType[*verify.Error](err); !ok || e.Failures[0].Policy != "strict" {
+		t.Errorf("%v, withheld %q", err, names(r.Withheld))
+	}
+	if !slices.Equal(names(r.Withheld), []string{"tried audit not verified"}) {
+		t.Errorf("withheld %q", names(r.Withheld))
+	}
+	if n := len(w.registry.Requests()); n != 0 {
+		t.Errorf("the registry was asked %d times", n)
+	}
 }
