@@ -120,7 +120,7 @@ func parseHost(s string) (string, error) {
 		}
 	}
 	if number != httpsPort {
-		return fmt.Sprintf("%s:%d", host, number), nil
+		return host + ":" + strconv.FormatUint(number, 10), nil
 	}
 	switch {
 	case host == dockerHub || host == "index."+dockerHub || host == "registry-1."+dockerHub:
@@ -128,7 +128,7 @@ func parseHost(s string) (string, error) {
 	case isHost(host):
 		return host, nil
 	}
-	return fmt.Sprintf("%s:%d", host, httpsPort), nil
+	return host + ":" + strconv.Itoa(httpsPort), nil
 }
 
 // splitPort returns the host in its canonical form, and the port as it is written.

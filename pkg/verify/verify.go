@@ -211,16 +211,19 @@ func namesOf(runs Runs) policy.Names {
 			names.Repositories = append(names.Repositories, r)
 		}
 	}
-	for _, s := range []string{runs.SpecImage, runs.Image, runs.ImageID} {
-		if s == "" {
-			continue
-		}
-		// A digest without a repository is no name, wherever it stands.
-		if id, err := image.ParseID(s); err == nil {
-			add(id.Repository, nil)
+	said := [...]string{runs.SpecImage, runs.Image, runs.ImageID}
+	for i, s := range said {
+		if s == "" || slices.Contains(said[:i], s) {
 			continue
 		}
 		name, err := image.ParseName(s)
+		if err != nil {
+			// A digest without a repository is no name, wherever it stands.
+			if id, err := image.ParseID(s); err == nil {
+				add(id.Repository, nil)
+				continue
+			}
+		}
 		add(name.Repository, err)
 	}
 	return names
