@@ -1,7 +1,6 @@
 package doctor_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +48,7 @@ func (r trustRoot) Kept() (*sigstore.Root, trustroot.Status, bool) {
 // trusting has images judged by a trust root.
 func (n *node) trusting(t *testing.T, key string, cfg trustroot.Config, kept *trustroot.Config) {
 	t.Helper()
+	cfg.ReadOnly = true
 	source, err := trustroot.New(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -121,12 +121,12 @@ func TestTrustRoots(t *testing.T) {
 			cfg := ofMirror(t, mirror(t, r), r)
 			kept := keptOf(t, cfg)
 			r.Fault(broken)
-			n.away(t, key, cfg, kept)
-		}, want{status: doctor.Warning, finding: []string{"kept for a restart: the cache of TUF, ", "what is kept is all that there is", "status 502"}, remedy: []string{"see that this node reaches the mirror"}}},
+			n.trusting(t, key, cfg, kept)
+		}, want{status: doctor.Warning, finding: []string{"trust_root[public]: what is kept for a restart is all that there is: the cache of TUF, ", "status 502"}, remedy: []string{"see that this node reaches the mirror"}}},
 		"a mirror that was never there": {func(t *testing.T, n *node) {
 			r := trustroottest.New(sigstoretest.New().TrustedRoot())
 			r.Fault(broken)
-			n.away(t, key, ofMirror(t, mirror(t, r), r), nil)
+			n.trusting(t, key, ofMirror(t, mirror(t, r), r), nil)
 		}, want{status: doctor.Failed, finding: []string{key + ": there is no trust root", "status 502"}, remedy: []string{"see that this node reaches the mirror"}}},
 		"a directory that others may write to": {func(t *testing.T, n *node) {
 			r := trustroottest.New(sigstoretest.New().TrustedRoot())
@@ -155,28 +155,6 @@ func TestTrustRoots(t *testing.T) {
 	}
 }
 
-// away is trusting for a mirror that is away: it was asked once.
-func (n *node) away(t *testing.T, key string, cfg trustroot.Config, kept *trustroot.Config) {
-	t.Helper()
-	n.trusting(t, key, cfg, kept)
-	last := &n.options.TrustRoots[len(n.options.TrustRoots)-1]
-	*last = impatient{*last}
-}
-
-// impatient is a trust root that is waited for until it was asked once, and not for the
-// time that a person has.
-type impatient struct{ doctor.TrustRoot }
-
-func (i impatient) Settle(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if _, status := i.Current(); status.Err != nil {
-			return status.Err
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return ctx.Err()
-}
-
 // environment is a public-good trust root of which the environment replaces all.
 func (n *node) environment(t *testing.T) {
 	t.Helper()
@@ -197,8 +175,8 @@ func TestSeveralTrustRootsAreTold(t *testing.T) {
 	n.environment(t)
 	r := trustroottest.New(sigstoretest.New().TrustedRoot())
 	r.Fault(broken)
-	n.away(t, "trust_root[a]", ofMirror(t, mirror(t, r), r), nil)
-	n.away(t, "trust_root[b]", ofMirror(t, mirror(t, r), r), nil)
+	n.trusting(t, "trust_root[a]", ofMirror(t, mirror(t, r), r), nil)
+	n.trusting(t, "trust_root[b]", ofMirror(t, mirror(t, r), r), nil)
 	for _, c := range n.run(t) {
 		if c.Name != doctor.TrustRoots {
 			continue

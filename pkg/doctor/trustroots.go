@@ -79,8 +79,11 @@ type rootFacts struct {
 
 func (f rootFacts) judge() part {
 	p := part{status: OK, text: f.key + ": " + f.status.String()}
-	if f.keptHas {
+	switch {
+	case f.has && f.keptHas:
 		p.text += "; kept for a restart: " + f.kept.String()
+	case f.keptHas:
+		p.text = f.key + ": what is kept for a restart is all that there is: " + f.kept.String()
 	}
 	d, _ := diagnosis.Of(f.status.Err)
 	weak := func(finding, remedy string) part {
@@ -91,7 +94,7 @@ func (f rootFacts) judge() part {
 		return part{Failed, fmt.Sprintf("%s: there is no trust root, and nothing that is judged by it can be verified: %s", f.key, cmp.Or(d.Cause, "its mirror does not answer")),
 			cmp.Or(d.Remedy, mirrorRemedy)}
 	case !f.has:
-		return weak("what is kept is all that there is: "+cmp.Or(d.Cause, "its mirror does not answer"), cmp.Or(d.Remedy, mirrorRemedy))
+		return weak(cmp.Or(d.Cause, "its mirror does not answer"), cmp.Or(d.Remedy, mirrorRemedy))
 	case f.status.Origin.Kind == trustroot.FromBuild:
 		return weak("it lacks the keys and logs that came later, and "+cmp.Or(d.Cause, "the mirror does not answer"), cmp.Or(d.Remedy, mirrorRemedy))
 	case !f.status.Expires.IsZero() && f.status.Expires.Before(f.now):

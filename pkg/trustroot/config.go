@@ -23,7 +23,8 @@ type Config struct {
 	TUF             *TUF
 	PublicGood      *PublicGood
 	// ReadOnly is for a person who wants to know: the CacheDir is left as it is, for it
-	// is another process's, and Settle waits for the mirror whenever that is due.
+	// is another process's, and Settle waits for the mirror whenever that is due, for
+	// one answer.
 	ReadOnly bool
 }
 

@@ -1,6 +1,7 @@
 package trustroot_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,6 +63,24 @@ func TestALookAtWhatIsKeptChangesNothing(t *testing.T) {
 			t.Errorf("a directory that others may write to: %v, %v", root, err)
 		}
 		wantKind(t, status, trustroot.Cache)
+	})
+}
+
+// A person is told at once that a mirror is away; who can't go on without it waits for
+// the next try.
+func TestAPersonWaitsForOneAnswerOfTheMirror(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := ofRepository(t, trustroottest.New(someRoot()))
+		cfg.ReadOnly = true
+		s := open(t, cfg, &away{})
+		begin := time.Now()
+		if err := s.Settle(t.Context()); !errors.Is(err, trustroot.ErrNone) {
+			t.Errorf("got %v", err)
+		}
+		if waited := time.Since(begin); waited != 0 {
+			t.Errorf("it waited %v", waited)
+		}
 	})
 }
 

@@ -317,7 +317,7 @@ func (s *Source) publish() {
 	now := &published{material: m, err: s.problems.err()}
 	s.current.Store(now)
 	s.tell(before, now)
-	if now.root != nil && (s.tried || s.updates == nil || !s.needsNewer(now)) {
+	if now.root != nil && (s.tried || s.updates == nil || !s.needsNewer(now)) || s.tried && s.cfg.ReadOnly {
 		s.settleOnce.Do(func() { close(s.settled) })
 	}
 }
