@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/podseal/podseal/pkg/doctor"
 	"github.com/podseal/podseal/pkg/trustroot"
 	"github.com/podseal/podseal/pkg/trustroot/trustroottest"
 )
@@ -106,5 +108,58 @@ func TestVerifyByAPolicyThatIsTried(t *testing.T) {
 	_, stdout, _ := w.run("", "verify", "--config", conf, w.signed.String())
 	if !strings.Contains(stdout, "(mode audit: only its own selectors are missing)") {
 		t.Errorf("the output is %q", stdout)
+	}
+}
+
+// doctor asks the mirror and the registry that a configuration has, and looks at what
+// the plugin keeps without making it.
+func TestDoctorLooksAtWhatImagesNeed(t *testing.T) {
+	t.Parallel()
+	w := newSignedWorld(t)
+	conf, _, cfg := w.mirrored(t)
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := filepath.Join(w.dir, "cache")
+	conf = w.write("doctor.conf", fmt.Appendf(text, "kubelet_read_only_port = 1\ncache {\ndir = %q\n}\n", cache))
+	examined := func() map[string]doctor.Check {
+		_, stdout, stderr := w.run("", "doctor", "-o", "json", "--config", conf)
+		var d checkup
+		if err := json.Unmarshal([]byte(stdout), &d); err != nil {
+			t.Fatalf("%v; stdout %q, stderr %q", err, stdout, stderr)
+		}
+		found := map[string]doctor.Check{}
+		for _, c := range d.Checks {
+			found[c.Name] = c
+		}
+		return found
+	}
+	found := examined()
+	for name, want := range map[string]string{
+		doctor.TrustRoots:    "trust_root[test]: TUF, " + cfg.TUF.Mirror,
+		doctor.Registries:    "registry[" + w.registry.Host() + "]: " + w.registry.URL(),
+		doctor.EvidenceStore: "is not there yet: the plugin makes it",
+	} {
+		if c := found[name]; c.Status != doctor.OK || !strings.Contains(c.Finding, want) {
+			t.Errorf("%+v, want %s", c, want)
+		}
+	}
+	for _, dir := range []string{cache, cfg.TUF.CacheDir} {
+		if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s was made: %v", dir, err)
+		}
+	}
+	if err := os.Mkdir(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if c := examined()[doctor.EvidenceStore]; c.Status != doctor.OK || !strings.Contains(c.Finding, "holds 0 records") {
+		t.Errorf("%+v", c)
+	}
+	if err := os.Remove(filepath.Join(w.dir, "tuf.json")); err != nil {
+		t.Fatal(err)
+	}
+	if c := examined()[doctor.TrustRoots]; c.Status != doctor.Failed || !strings.Contains(c.Finding, "trust_root[test].tuf.root_path") {
+		t.Errorf("%+v", c)
 	}
 }
