@@ -26,6 +26,13 @@ type Ages struct {
 // renewal is how old a list is that is fetched anew on the side.
 func (a Ages) renewal() time.Duration { return a.TTL / 4 * 3 }
 
+// stale is until when a list from before an outage counts that went on until now. It is
+// not for as long as it may be old: where nobody asks for an hour, nobody knows whether
+// the registry still is silent, and who asks then has to find out.
+func (a Ages) stale(fetched, now time.Time) time.Time {
+	return earlier(fetched.Add(a.StaleTTL), now.Add(2*a.NegativeTTL))
+}
+
 // retry is after what time a registry that did not answer is asked again. Its breaker
 // makes that cheap.
 const retry = 5 * time.Second

@@ -172,6 +172,9 @@ func (v *Verifier) fly(e *entry, f *flight, runs Runs) {
 			// It was asked to renew what still counts.
 			later := *old
 			later.renew = now.Add(v.cfg.Ages.NegativeTTL)
+			if !later.verdict.Stale.IsZero() {
+				later.until = v.cfg.Ages.stale(later.fetched, now)
+			}
 			e.judged[r] = &later
 		case f.early && !j.decided():
 			delete(e.judged, r) // as in answers

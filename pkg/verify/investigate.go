@@ -108,7 +108,7 @@ func (i *investigation) dated(results map[rule]*judged) map[rule]*judged {
 	for _, j := range results {
 		switch {
 		case !j.verdict.Stale.IsZero():
-			j.until, j.renew = j.fetched.Add(ages.StaleTTL), now.Add(ages.NegativeTTL)
+			j.until, j.renew = ages.stale(j.fetched, now), now.Add(ages.NegativeTTL)
 		case j.holds() && j.partial:
 			j.until, j.renew = j.fetched.Add(ages.TTL), now.Add(ages.NegativeTTL)
 		case j.holds():

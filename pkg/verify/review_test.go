@@ -160,3 +160,24 @@ func TestAPolicyThatWithholdsHidesNoneThatFails(t *testing.T) {
 		t.Errorf("the registry was asked %d times", n)
 	}
 }
+
+// ADVERSARIAL.md, row 42: old evidence counts while the registry is silent, and not
+// because it was when somebody asked last.
+func TestWhatIsStaleIsNotBelievedWithoutAskingAgain(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	for r := range s.cfg.Policies.All() {
+		r.OnUnavailable = policy.Stale
+	}
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, memory())
+		s.holds(t, v)
+		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+		time.Sleep(ages.TTL)
+		s.holds(t, v)
+		// The outage ends, the signature is deleted, and nobody asks for an hour.
+		s.shelf.set(func(shelf *shelf) { shelf.before, shelf.evidence = nil, s.nothing() })
+		time.Sleep(time.Hour)
+		s.fails(t, v, verify.NotVerified)
+	})
+}
