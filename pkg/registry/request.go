@@ -130,7 +130,7 @@ func (t talk) get(ctx context.Context, q question) (*answer, error) {
 // ask asks until there is an answer: with credentials when the registry wants some,
 // and again when it wants us to wait.
 func (t talk) ask(ctx context.Context, q question) (*answer, error) {
-	auth := t.remembered(q.repository)
+	auth := t.prepared(ctx, q.repository)
 	for challenged := false; ; challenged = true {
 		r, err := t.patiently(ctx, func() (*reply, error) { return t.exchange(ctx, q, auth.header) })
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +201,44 @@ func TestATokenIsUsedAsLongAsItIsGood(t *testing.T) {
 		}
 		// Renewed ten seconds before its end.
 		n.wantStarts(t, "auth.docker.io", 0, 290*time.Second, 580*time.Second)
+	})
+}
+
+// The lists about an image are asked for side by side: none of them has to be refused
+// to find out that the token is over.
+func TestATokenThatIsOverIsRenewedBeforeItIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var refused atomic.Int32
+		n := newNetwork(func(n int, r *http.Request) (*http.Response, error) {
+			time.Sleep(10 * time.Millisecond)
+			if r.URL.Host == "auth.docker.io" {
+				return answered(200, fmt.Sprintf(`{"token":"t%d","expires_in":300}`, n)), nil
+			}
+			if r.Header.Get("Authorization") == "" {
+				refused.Add(1)
+				return answered(401, "", "WWW-Authenticate", `Bearer realm="https://auth.docker.io/token",service="registry.docker.io"`), nil
+			}
+			return answered(200, ""), nil
+		})
+		c := online(t, n, registry.Config{Any: true})
+		ask := in(c, "alpine")
+		if err := ask(t.Context()); err != nil || refused.Load() != 1 {
+			t.Fatalf("%d refused, %v", refused.Load(), err)
+		}
+		time.Sleep(time.Hour)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := ask(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if got := n.numbers["auth.docker.io"]; refused.Load() != 1 || got != 2 {
+			t.Errorf("%d questions were refused and %d tokens asked for, want 1 and 2", refused.Load(), got)
+		}
 	})
 }
 

@@ -51,12 +51,14 @@ type tokenKey struct {
 type token struct {
 	authorization
 	expires time.Time
+	// challenge is what it was got for.
+	challenge challenge
 }
 
 // put keeps a token, in place of those that end first if there are too many.
 func (t tokens) put(key tokenKey, fresh token) {
 	delete(t, key)
-	for len(t) >= maxTokens || len(t) > 0 && t.size()+len(fresh.header) > maxTokenBytes {
+	for len(t) >= maxTokens || len(t) > 0 && t.size()+fresh.size() > maxTokenBytes {
 		var first tokenKey
 		for k, v := range t {
 			if e := t[first].expires; e.IsZero() || v.expires.Before(e) {
@@ -71,7 +73,15 @@ func (t tokens) put(key tokenKey, fresh token) {
 // size is that of all tokens, in bytes.
 func (t tokens) size() (n int) {
 	for _, v := range t {
-		n += len(v.header)
+		n += v.size()
+	}
+	return n
+}
+
+func (t token) size() int {
+	n := len(t.header)
+	for name, value := range t.challenge.parameters {
+		n += len(name) + len(value)
 	}
 	return n
 }
@@ -92,6 +102,28 @@ func (e *endpoint) remembered(r image.Repository) authorization {
 		return t.authorization
 	}
 	return authorization{}
+}
+
+// prepared is what a question about a repository begins with. Where it would be a token
+// that is over, a new one is got first: questions that begin side by side would else
+// all be refused before one of them gets it. What goes wrong with that is told when the
+// question is.
+func (t talk) prepared(ctx context.Context, r image.Repository) authorization {
+	auth := t.remembered(r)
+	cred, err := t.credentials(r)
+	if auth.header != "" || err != nil {
+		return auth
+	}
+	t.mu.Lock()
+	over, ok := t.tokens[tokenKey{r.Path(), cred}]
+	t.mu.Unlock()
+	if !ok {
+		return auth
+	}
+	if renewed, err := t.bearer(ctx, r, over.challenge, cred, over.authorization); err == nil {
+		return renewed
+	}
+	return auth
 }
 
 // schemes are the ways of convincing a registry that are known here, the better
@@ -180,7 +212,7 @@ func (t talk) bearer(ctx context.Context, r image.Repository, c challenge, cred 
 		auth.header = "Bearer " + value
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.tokens.put(tokenKey{r.Path(), cred}, token{auth, asked.Add(life - tokenMargin)})
+		t.tokens.put(tokenKey{r.Path(), cred}, token{auth, asked.Add(life - tokenMargin), c})
 		return nil, nil
 	})
 	if err == nil && answer != nil {
