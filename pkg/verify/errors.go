@@ -68,8 +68,9 @@ type Failure struct {
 func (f Failure) fails() bool { return f.Mode != policy.Withhold && f.Mode != policy.Audit }
 
 // maxReasons bounds the reasons of a failure: a registry may have anything at all.
-// maxReason is their length in a text, in bytes.
-const maxReasons, maxReason = 16, 1 << 10
+// maxReason is their length in a text, in bytes, and maxKept that of all of them where
+// they are kept with a verdict: there may be thousands.
+const maxReasons, maxReason, maxKept = 16, 1 << 10, 4 << 10
 
 // Kind returns the weightiest kind of the failures.
 func (e *Error) Kind() Kind {
@@ -139,15 +140,23 @@ func (f Failure) String() string {
 	case f.Container == "":
 		subject += " for the pod"
 	case f.Dialect == DialectSigstore || f.Dialect == DialectOlder:
-		subject += " for imageID " + plain(f.ImageID)
+		subject += " for imageID " + plain(clip(f.ImageID))
 	default:
-		subject += fmt.Sprintf(" for image %q (imageID %q) of container %q", f.Image, f.ImageID, f.Container)
+		subject += fmt.Sprintf(" for image %q (imageID %q) of container %q", clip(f.Image), clip(f.ImageID), f.Container)
 	}
 	reasons := make([]string, len(f.Reasons))
 	for i, r := range f.Reasons {
 		reasons[i] = printable.Line(r.Error(), maxReason)
 	}
 	return subject + ": " + strings.Join(reasons, "; ")
+}
+
+// clip is for names, of which a pod's author may write a million bytes.
+func clip(s string) string {
+	if len(s) <= maxReason {
+		return s
+	}
+	return s[:maxReason] + "... (cut)"
 }
 
 // plain quotes a string only where it needs it.
@@ -159,11 +168,25 @@ func plain(s string) string {
 }
 
 // bounded keeps the first reasons.
-func bounded(reasons []error) []error {
-	if more := len(reasons) - maxReasons; more > 0 {
-		return append(reasons[:maxReasons:maxReasons], fmt.Errorf("and %d more reasons", more))
+func bounded(reasons []error) []error { return head(reasons, maxReasons) }
+
+// head is the first n reasons, and how many more there are.
+func head(reasons []error, n int) []error {
+	if more := len(reasons) - n; more > 0 {
+		return append(reasons[:n:n], fmt.Errorf("and %d more reasons", more))
 	}
 	return reasons
+}
+
+// kept are the first reasons as texts, with room for so many bytes.
+func kept(reasons []error, room int) []error {
+	texts := written(reasons[:min(len(reasons), maxReasons)])
+	n := 0
+	for n < len(texts) && len(texts[n].Error()) <= room {
+		room -= len(texts[n].Error())
+		n++
+	}
+	return append(texts[:n:n], head(reasons, n)[n:]...)
 }
 
 // kindOf is what a problem with an image or its evidence means.

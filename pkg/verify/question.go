@@ -3,6 +3,7 @@ package verify
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,15 +24,28 @@ type question struct {
 }
 
 func questionOf(r Runs) question {
-	q := question{spec: r.SpecImage, id: r.ImageID, config: r.Config, comparesLayers: r.ComparesLayers}
+	q := question{spec: nameOrHash(r.SpecImage), id: nameOrHash(r.ImageID), config: r.Config, comparesLayers: r.ComparesLayers}
 	switch len(r.Pulled) {
 	case 0:
 	case 1:
-		q.pulled = r.Pulled[0]
+		q.pulled = nameOrHash(r.Pulled[0])
 	default:
-		q.pulled = strings.Join(slices.Sorted(slices.Values(r.Pulled)), "\n")
+		q.pulled = nameOrHash(strings.Join(slices.Sorted(slices.Values(r.Pulled)), "\n"))
 	}
 	return q
+}
+
+// maxSaid is how long a part of a question may be, in bytes. Names of images are
+// shorter.
+const maxSaid = 4 << 10
+
+// nameOrHash is s, or its hash where it is longer than any name: a pod's author may write a
+// million bytes, a new million each time, and questions are kept.
+func nameOrHash(s string) string {
+	if len(s) <= maxSaid {
+		return s
+	}
+	return fmt.Sprintf("%d bytes: %x", len(s), sha256.Sum256([]byte(s)))
 }
 
 // recordFormat is the form of what is stored. A new one makes the old ones unknown.

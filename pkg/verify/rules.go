@@ -229,7 +229,11 @@ func (v *Verifier) failure(r rule, j *judged, found *findings) *Failure {
 	}
 	f.Reasons = append(f.Reasons, unknown[len(first):]...)
 	f.Reasons = append(f.Reasons, found.refused...)
-	f.Reasons = written(bounded(append(f.Reasons, others...)))
+	room := maxKept
+	if v.cfg.Explain {
+		room = maxReasons * maxReason
+	}
+	f.Reasons = kept(append(f.Reasons, others...), room)
 	if j.verdict.Result == policy.Unknown {
 		f.Kind = kindOfAll(unknown)
 		f.Unavailable = v.silent(unknown)
