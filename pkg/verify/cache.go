@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/podseal/podseal/pkg/image"
@@ -12,8 +13,8 @@ import (
 // Ages bound how long what was found out is answered with.
 type Ages struct {
 	// TTL is how old a list of evidence may be: a signature that is taken away counts
-	// for that long. From three quarters of it on an answer has the list fetched anew
-	// on the side.
+	// for that long. From some time between a half and three quarters of it on an answer
+	// has the list fetched anew on the side.
 	TTL time.Duration
 	// StaleTTL is the same for policies with on_unavailable = "stale", while a registry
 	// does not answer.
@@ -23,8 +24,14 @@ type Ages struct {
 	NegativeTTL time.Duration
 }
 
-// renewal is how old a list is that is fetched anew on the side.
-func (a Ages) renewal() time.Duration { return a.TTL / 4 * 3 }
+// renewal is after what time a list is fetched anew on the side. It is at random, for
+// the nodes of a cluster that looked at an image at once need not do so again.
+func (a Ages) renewal() time.Duration {
+	return a.earliest() + rand.N(a.TTL/4+1) // #nosec G404 -- to spread, not to hide
+}
+
+// earliest is the least that renewal is.
+func (a Ages) earliest() time.Duration { return a.TTL / 2 }
 
 // stale is until when a list from before an outage counts that went on until now. It is
 // not for as long as it may be old: where nobody asks for an hour, nobody knows whether

@@ -116,10 +116,10 @@ func TestAVerdictCountsAsLongAsItsListIsNew(t *testing.T) {
 			t.Errorf("fetched %v, stored %t", r.Images[0].Fetched, r.Images[0].Stored)
 		}
 		s.asked(t, 1)
-		time.Sleep(ages.TTL/4*3 - time.Second)
+		time.Sleep(ages.TTL/2 - time.Second)
 		s.holds(t, v)
 		s.asked(t, 1)
-		time.Sleep(time.Second)
+		time.Sleep(ages.TTL/4 + time.Second)
 		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { time.Sleep(time.Second); return nil } })
 		before := time.Now()
 		s.holds(t, v)

@@ -28,7 +28,7 @@ type investigation struct {
 func (i *investigation) run(ctx context.Context) (map[rule]*judged, Image) {
 	enough := i.cfg.Ages.TTL
 	if i.renews {
-		enough = i.cfg.Ages.renewal() // what is about to be over would renew nothing
+		enough = i.cfg.Ages.earliest() // what is to be renewed would renew nothing
 	}
 	if kept := i.kept(ctx, enough); kept != nil && kept.fresh {
 		results := i.judgeAll(ctx, kept)

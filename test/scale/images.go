@@ -3,13 +3,14 @@ package main
 import "time"
 
 // What pkg/verify, pkg/registry and pkg/trustroot have: for how long a verdict counts,
-// from when on it is renewed by who asks, how soon a refusal is looked at again, and
+// between which ages it is renewed by who asks, at random, how soon a refusal is looked at again, and
 // when a container is looked at that nobody has asked about; what a registry is sent
 // by one node, of which one namespace has half; the time that a call has for images;
 // how often the mirror of a trust root is asked, and how much earlier it may be.
 const (
 	verdictTTL  = time.Hour
-	renewAfter  = verdictTTL / 4 * 3
+	renewFrom   = verdictTTL / 2
+	renewUntil  = verdictTTL / 4 * 3
 	negativeTTL = 30 * time.Second
 	aheadDelay  = 500 * time.Millisecond
 
@@ -39,8 +40,8 @@ const (
 	// longAgo is that what has a digest was kept, and that the lists are too old: the
 	// workloads have called once, and stream since.
 	longAgo
-	// lately is that all was asked about within renewAfter, at any time, and due that
-	// it was at once, and renewAfter is over.
+	// lately is that all was asked about at any time and is not to be renewed yet, and
+	// due that it was at once, renewFrom ago.
 	lately
 	due
 )
@@ -51,8 +52,8 @@ const (
 type images struct {
 	s *simulation
 	m *imagesMeasured
-	// known is when the list of an image was fetched last.
-	known map[imageID]time.Duration
+	// due is from when on who asks has the list of an image fetched anew.
+	due map[imageID]time.Duration
 	// slot is when the next request would start if they were evenly spread.
 	slot time.Duration
 }
@@ -70,45 +71,51 @@ type imagesMeasured struct {
 }
 
 func newImages(s *simulation, h history, m *imagesMeasured) *images {
-	i := &images{s: s, m: m, known: map[imageID]time.Duration{}, slot: never}
+	i := &images{s: s, m: m, due: map[imageID]time.Duration{}, slot: never}
 	for id := range imageID(imagesPerNode) {
 		switch h {
 		case longAgo:
-			i.known[id] = never
+			i.due[id] = never
 		case lately:
-			i.known[id] = -s.upTo(renewAfter)
+			i.due[id] = s.upTo(i.renewal())
 		case due:
-			i.known[id] = -renewAfter
+			i.due[id] = i.renewal() - renewFrom
 		}
 	}
 	return i
 }
+
+// renewal is after what time a list is fetched anew.
+func (i *images) renewal() time.Duration { return renewFrom + i.s.upTo(renewUntil-renewFrom) }
 
 // look is somebody who asks about an image, or a look ahead.
 func (i *images) look(id imageID) {
 	if i == nil {
 		return
 	}
-	asked, lasts := typical, renewAfter
+	asked := typical
 	if id == unsignedImage {
-		asked, lasts = unsigned, negativeTTL
+		asked = unsigned
 	}
-	fetched, known := i.known[id]
+	due, known := i.due[id]
 	switch {
 	case !known:
 		i.converse(asked.first, asked.again)
-	case i.s.now-fetched >= lasts:
+	case i.s.now >= due:
 		i.converse(asked.again, asked.again)
 	default:
 		return
 	}
-	i.known[id] = i.s.now
+	i.due[id] = i.s.now + negativeTTL
+	if id != unsignedImage {
+		i.due[id] = i.s.now + i.renewal()
+	}
 }
 
 // forget is a restart without cache.dir.
 func (i *images) forget() {
 	if i != nil {
-		clear(i.known)
+		clear(i.due)
 	}
 }
 

@@ -19,7 +19,7 @@ func TestAnImageCostsOnceHoweverManyAskAndNothingWhileNobodyDoes(t *testing.T) {
 	t.Parallel()
 	n, m := verifies(nothingKnown, 4*time.Hour)
 	for at, want := range map[time.Duration]int{
-		0: typical.first, renewAfter - time.Second: 0, renewAfter: typical.again, 3 * time.Hour: typical.again,
+		0: typical.first, renewFrom - time.Second: 0, renewUntil: typical.again, 3 * time.Hour: typical.again,
 	} {
 		n.s.at(at, func() {
 			m.requests = 0

@@ -6,7 +6,7 @@ import "time"
 var imageScenarios = []scenario{
 	withImages(longAgo, scenario{name: "a day: each pod is replaced once", nodes: 100, lasts: 24 * time.Hour, load: churn(24 * time.Hour)}),
 	withImages(lately, scenario{name: "an hour: each pod fetches anew every 30 s", nodes: 30, lasts: time.Hour, load: fetching(30 * time.Second)}),
-	withImages(due, scenario{name: "30 s of it, where all nodes had verified all images at once", nodes: 100, lasts: 30 * time.Second, load: fetching(30 * time.Second)}),
+	withImages(due, scenario{name: "15 min of it, half an hour after all nodes had verified all images at once", nodes: 100, lasts: 15 * time.Minute, load: fetching(30 * time.Second)}),
 	withImages(longAgo, scenario{name: "an hour: 5,000 pods in a crash loop, whose image nobody has signed", nodes: clusterNodes, lasts: time.Hour, load: unsignedPods(5000, (*node).crash)}),
 	withImages(longAgo, scenario{name: "the same pods, whose processes stay and ask again", nodes: clusterNodes, lasts: time.Hour, load: unsignedPods(5000, (*node).insist)}),
 }
