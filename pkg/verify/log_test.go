@@ -337,11 +337,18 @@ func TestMoreSignaturesLackEntriesThanAreLookedUp(t *testing.T) {
 		good[3] = w.devUnlogged
 		has(t, w.verifier(t, c.cfg), w.image("many/good-"+name, good...), "image-")
 	}
+	// That the log is away as well makes it no other bound (ADVERSARIAL.md, row 38).
+	away := &logShelf{}
+	away.away.Store(true)
+	f := theFailure(t, w.verifier(t, w.policy(t, keyless(t, devIssuer, devSubject), away, policy.WithholdUnavailable)), running(w.image("many/away", six...)))
+	if f.Kind != verify.Limit || f.Unavailable || f.Mode != policy.Fail {
+		t.Errorf("away: kind %q, unavailable %t, %q: %v", f.Kind, f.Unavailable, f.Mode, f)
+	}
 	// Two authorities have one bound between them, which is said once.
 	cfg := w.requires(t, keyless(t, devIssuer, devSubject), keyless(t, devIssuer, devSubject))
 	cfg.Logs = map[string]verify.Log{"p": log}
 	before := log.count()
-	f := theFailure(t, w.verifier(t, cfg), running(w.image("many/two", six...)))
+	f = theFailure(t, w.verifier(t, cfg), running(w.image("many/two", six...)))
 	if n := log.count() - before; f.Kind != verify.Limit || n != 4 || strings.Count(f.String(), "more than 4 signatures lack their log entries") != 1 {
 		t.Errorf("two authorities: kind %q, the log was asked %d times: %v", f.Kind, n, f)
 	}

@@ -145,3 +145,43 @@ func TestALogIsAskedAboutWhatIsKept(t *testing.T) {
 	wantRefusal(t, before, running(app), verify.NotVerified, "it has no log entry")
 	has(t, remembering(t, w.policy(t, dev, w.asksLog(t), policy.FailUnavailable), verify.Registries(w.client), verify.RecordStatuses{}, kept), app, "image-policy:p")
 }
+
+// What a log said once counts like the rest of what is old, where the operator wants that
+// while the log is away: a look at the registry meanwhile does not take its place.
+func TestOldEntriesCountWhileALogIsAway(t *testing.T) {
+	t.Parallel()
+	w := newLogWorld(t)
+	app := w.image("log/old", w.devUnlogged)
+	log := &logShelf{from: w.asksLog(t), entries: map[image.Digest]evidence.Item{}}
+	cfg := w.policy(t, keyless(t, devIssuer, devSubject), log, policy.Stale)
+	images := w.filled(t, cfg, func(v *verify.Verifier) { has(t, v, app, "image-policy:p") })
+	log.from = nil
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(sigstoretest.Time.Add(24 * time.Hour)))
+		v := remembering(t, cfg, images, verify.RecordStatuses{}, memory())
+		isStale := func(want bool) {
+			t.Helper()
+			has(t, v, app, "image-policy:p")
+			synctest.Wait()
+			p := running(app)
+			if r, err := v.Container(t.Context(), p, &p.Containers[0]); err != nil || r.Verdicts[0].Stale.IsZero() == want {
+				t.Errorf("stale: %v, want %t: %v", r.Verdicts[0].Stale, want, err)
+			}
+		}
+		isStale(false)
+		log.away.Store(true)
+		time.Sleep(2 * ages.TTL)
+		isStale(true)
+		time.Sleep(2 * ages.TTL)
+		isStale(true)
+		log.away.Store(false)
+		time.Sleep(time.Minute)
+		isStale(false)
+		log.away.Store(true)
+		time.Sleep(ages.StaleTTL + ages.TTL)
+		f := theFailure(t, v, running(app))
+		if f.Kind != verify.Unavailable || !f.Unavailable || f.Mode != policy.Fail {
+			t.Errorf("kind %q, unavailable %t, %q: %v", f.Kind, f.Unavailable, f.Mode, f)
+		}
+	})
+}
