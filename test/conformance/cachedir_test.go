@@ -232,8 +232,10 @@ func mountFor(t *testing.T, plugin *pluginproc.Process, dir string, flags uintpt
 	t.Helper()
 	ended := make(chan error)
 	go func() {
-		// A mount namespace is a thread's; this one ends with the goroutine.
+		// A mount namespace is a thread's, and this thread is lost for all else. It must
+		// not end: whatever plugin it has started would end with it (Pdeathsig).
 		runtime.LockOSThread()
+		defer func() { select {} }()
 		ended <- func() error {
 			ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", plugin.PID()))
 			if err != nil {
