@@ -42,7 +42,7 @@ func TestAnswersBeyondABound(t *testing.T) {
 		}, registry.Unavailable, "unexpected EOF"},
 		"a slow loris": {func(r *sigstoretest.Registry) sigstoretest.Fault {
 			return r.Slow(50 * time.Millisecond)
-		}, registry.Unavailable, "no complete answer within"},
+		}, registry.Limit, "it had begun: no complete answer within"},
 		"no answer": {func(r *sigstoretest.Registry) sigstoretest.Fault {
 			return r.Delay(time.Hour)
 		}, registry.Unavailable, "no complete answer within"},

@@ -249,9 +249,20 @@ func (t talk) roundTrip(ctx context.Context, transport http.RoundTripper, u *url
 		return nil, fail(Malformed, "the answer has the content encoding %q, which was not asked for", clip(encoding))
 	}
 	if r.body, err = readBody(body, resp.ContentLength, q); err != nil {
-		return nil, err
+		return nil, tooLong(ctx, err)
 	}
 	return r, nil
+}
+
+// tooLong is why an answer that had begun was not read to its end. That there was no time
+// for it is a bound that was hit: how long it is, and how many others are read before it,
+// is for who may push to choose, who must not be able to make it look as if the registry
+// were away (ADVERSARIAL.md row 38).
+func tooLong(ctx context.Context, err error) error {
+	if slow, ok := errors.AsType[tooSlow](context.Cause(ctx)); ok && kindOf(err) == Unavailable {
+		return fail(Limit, "it had begun: %w", slow)
+	}
+	return err
 }
 
 // explain says why there is no answer.
