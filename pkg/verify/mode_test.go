@@ -93,6 +93,10 @@ func TestWhatTurnsFailIntoWithhold(t *testing.T) {
 			func(w *world) { w.registry.Break(sigstoretest.On{}, w.registry.Delay(time.Minute)) },
 			func(c *verify.Config, _ *registry.Limits) { c.Budget = 50 * time.Millisecond }, verify.Limit, false,
 		},
+		"no more time for some": {
+			func(w *world) { w.registry.Break(sigstoretest.On{Path: ".sig"}, w.registry.Delay(time.Minute)) },
+			func(c *verify.Config, _ *registry.Limits) { c.Budget = 300 * time.Millisecond }, verify.Limit, false,
+		},
 		"a bound": {nil, func(_ *verify.Config, l *registry.Limits) { l.MaxSignatures = 1 }, verify.Limit, false},
 		"a bound, and the rest is away": {
 			func(w *world) {
