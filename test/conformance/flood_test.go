@@ -91,7 +91,8 @@ func TestAThousandImagesThatNeverVerifyDelayNobodyElse(t *testing.T) {
 	s := newSigning(t)
 	silent := newWire(t, s.registry.Host())
 	silent.Silence()
-	plugin := configured(t, node.Settings(), s.settings(policyOf("evil", "evil", "")+policyOf("lost", "lost", "")+policyOf("shop", "shop", "")+fmt.Sprintf(blockOfTheLostOnes, silent.host)))
+	// A list of the kubelet's for each call would be most of what is measured.
+	plugin := configured(t, node.Settings().With(settings{"pod_cache_ttl": "500ms"}), s.settings(policyOf("evil", "evil", "")+policyOf("lost", "lost", "")+policyOf("shop", "shop", "")+fmt.Sprintf(blockOfTheLostOnes, silent.host)))
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	defer all.Wait()
