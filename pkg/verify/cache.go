@@ -45,12 +45,16 @@ func (a Ages) stale(fetched, now time.Time) time.Time {
 const retry = 5 * time.Second
 
 const (
-	// maxPods is how many pods an entry remembers to run its image.
-	maxPods = 64
+	// maxPlaces is how many containers an entry remembers to run its image.
+	maxPlaces = 64
 	// versionAge is how long the version of a repository is taken to be the same: it
 	// costs a look at files.
 	versionAge = time.Second
 )
+
+// place is a container of a pod. It runs one image at a time, and another one when its
+// pod is changed: what it ran before has no claim to be kept.
+type place struct{ podUID, container string }
 
 // entry is what is known of one question. The Verifier's lock guards it.
 type entry struct {
@@ -62,9 +66,9 @@ type entry struct {
 	version    registry.Version
 	looked     time.Time
 
-	// tenant is the namespace that asked first, pods those that run the image.
+	// tenant is the namespace that asked first, places those that run the image.
 	tenant string
-	pods   map[string]bool
+	places map[place]bool
 	used   time.Time
 
 	judged map[rule]*judged
@@ -111,20 +115,31 @@ func (v *Verifier) sameRoots(r rule, j *judged) bool {
 func (v *Verifier) entryOf(q question, s subject, now time.Time) *entry {
 	e := v.entries[q]
 	if e == nil {
-		e = &entry{question: q, key: q.key(v.cfg.Platform), tenant: s.pod.Namespace, pods: map[string]bool{}, judged: map[rule]*judged{}}
+		e = &entry{question: q, key: q.key(v.cfg.Platform), tenant: s.pod.Namespace, places: map[place]bool{}, judged: map[rule]*judged{}}
 		if name, err := image.ParseName(q.spec); err == nil {
 			e.repository = name.Repository
 		}
 		v.entries[q], v.byKey[e.key] = e, e
 	}
 	e.used = now
-	if !e.pods[s.pod.UID] {
-		if len(e.pods) >= maxPods {
-			clear(e.pods) // those that still run it come again
+	if at := (place{s.pod.UID, s.container.Name}); v.latest[at] != e {
+		if len(e.places) >= maxPlaces {
+			v.leave(e) // those that still run it come again
 		}
-		e.pods[s.pod.UID] = true
+		if before := v.latest[at]; before != nil {
+			delete(before.places, at)
+		}
+		e.places[at], v.latest[at] = true, e
 	}
 	return e
+}
+
+// leave forgets who runs the image. It is called with v.mu held.
+func (v *Verifier) leave(e *entry) {
+	for at := range e.places {
+		delete(v.latest, at)
+	}
+	clear(e.places)
 }
 
 // recheck throws away what is known where the registry would be asked otherwise now,
@@ -171,8 +186,8 @@ func (v *Verifier) runsHere(e *entry) bool {
 	if v.cfg.Present == nil {
 		return false
 	}
-	for uid := range e.pods {
-		if v.cfg.Present(uid) {
+	for at := range e.places {
+		if v.cfg.Present(at.podUID) {
 			return true
 		}
 	}
@@ -202,6 +217,7 @@ func (v *Verifier) makeRoom() {
 		if victim == nil {
 			return // all run here, or are looked at
 		}
+		v.leave(victim)
 		delete(v.entries, victim.question)
 		delete(v.byKey, victim.key)
 	}

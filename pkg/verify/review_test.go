@@ -10,10 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
+	"github.com/podseal/podseal/pkg/store"
 	"github.com/podseal/podseal/pkg/verify"
 )
 
@@ -179,5 +181,53 @@ func TestWhatIsStaleIsNotBelievedWithoutAskingAgain(t *testing.T) {
 		s.shelf.set(func(shelf *shelf) { shelf.before, shelf.evidence = nil, s.nothing() })
 		time.Sleep(time.Hour)
 		s.fails(t, v, verify.NotVerified)
+	})
+}
+
+// noted is a store that says for which keys it has records.
+type noted struct {
+	*store.Store
+	mu   sync.Mutex
+	keys []store.Key
+}
+
+func (n *noted) PutRecord(key store.Key, tenant string, body []byte, refs []image.Ref) {
+	n.Store.PutRecord(key, tenant, body, refs)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.keys = append(n.keys, key)
+}
+
+// pinned is how many of the records are of images that run here.
+func (n *noted) pinned(v *verify.Verifier) (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, key := range n.keys {
+		if v.Pinned(key) {
+			count++
+		}
+	}
+	return count
+}
+
+// ADVERSARIAL.md, row 45: a container's image can be changed in place, again and again.
+// What it ran before does not run any more, and must not fill the store.
+func TestAContainerPinsWhatItRunsAndNotWhatItRanBefore(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	s.cfg.Present = func(uid string) bool { return uid == "u" }
+	synctest.Test(t, func(t *testing.T) {
+		kept := &noted{Store: memory()}
+		v := s.verifier(t, kept)
+		for i := range 100 {
+			p := running(s.app)
+			p.Containers[0].SpecImage = s.app.Ref.Repository.String() + fmt.Sprint(":", i)
+			if _, err := v.Container(t.Context(), p, &p.Containers[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := kept.pinned(v); n != 1 || len(kept.keys) != 100 {
+			t.Errorf("%d of %d records are pinned for one container", n, len(kept.keys))
+		}
 	})
 }

@@ -110,7 +110,9 @@ type Verifier struct {
 	mu      sync.Mutex
 	entries map[question]*entry
 	byKey   map[store.Key]*entry
-	queues  map[string]*fair.Queue
+	// latest is what containers run, as far as entries remember them.
+	latest map[place]*entry
+	queues map[string]*fair.Queue
 }
 
 // New returns a Verifier. Verdicts belong to it: another one, with another
@@ -132,7 +134,7 @@ func New(cfg Config, r Registry, s Statuses, kept Store) (*Verifier, error) {
 	}
 	return &Verifier{
 		cfg: cfg, registry: r, statuses: s, store: kept,
-		entries: map[question]*entry{}, byKey: map[store.Key]*entry{}, queues: map[string]*fair.Queue{},
+		entries: map[question]*entry{}, byKey: map[store.Key]*entry{}, latest: map[place]*entry{}, queues: map[string]*fair.Queue{},
 	}, nil
 }
 
