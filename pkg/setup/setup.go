@@ -89,6 +89,9 @@ func (p *Process) Build(cfg *config.Config, previous *Parts) (*Parts, error) {
 		return nil, err
 	}
 	parts.Attestor.Images = parts.images.verifier
+	if before := p.verifier.Load(); before != nil && parts.images.verifier != nil {
+		parts.images.verifier.Succeed(before)
+	}
 	p.verifier.Store(parts.images.verifier)
 	parts.images.ahead = p.lookAhead(parts.images.verifier)
 	return parts, nil

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/podseal/podseal/pkg/image"
@@ -173,26 +174,63 @@ func (v *Verifier) Pinned(key store.Key) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	e := v.byKey[key]
+	if e == nil && slices.ContainsFunc(v.before[key], v.present) {
+		return true
+	}
 	if e == nil {
 		// Of what was kept before this start nobody knows yet whether it runs here, until
 		// all pods were listed once.
-		return v.cfg.Present != nil && v.cfg.Present("")
+		return v.present("")
 	}
 	return v.runsHere(e)
 }
 
 // runsHere is whether a pod that is on this node runs the image.
 func (v *Verifier) runsHere(e *entry) bool {
-	if v.cfg.Present == nil {
-		return false
-	}
 	for at := range e.places {
-		if v.cfg.Present(at.podUID) {
+		if v.present(at.podUID) {
 			return true
 		}
 	}
 	return false
 }
+
+// Succeed takes over from the Verifier of the configuration before which evidence is of
+// images that run on this node: who does not ask again, since it has its identity, must
+// not lose it to those who do. No verdict is taken over.
+func (v *Verifier) Succeed(old *Verifier) {
+	before := old.running()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.before = before
+}
+
+// running are the pods that are on this node, by the evidence of what they run.
+func (v *Verifier) running() map[store.Key][]string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	pods := map[store.Key][]string{}
+	add := func(key store.Key, uid string) {
+		if v.present(uid) && !slices.Contains(pods[key], uid) {
+			pods[key] = append(pods[key], uid)
+		}
+	}
+	for key, uids := range v.before {
+		for _, uid := range uids {
+			if v.byKey[key] == nil {
+				add(key, uid)
+			}
+		}
+	}
+	for key, e := range v.byKey {
+		for at := range e.places {
+			add(key, at.podUID)
+		}
+	}
+	return pods
+}
+
+func (v *Verifier) present(podUID string) bool { return v.cfg.Present != nil && v.cfg.Present(podUID) }
 
 // makeRoom drops entries until there is room for one more: of those whose image does
 // not run on this node that of the namespace with the most of them which was used

@@ -231,3 +231,31 @@ func TestAContainerPinsWhatItRunsAndNotWhatItRanBefore(t *testing.T) {
 		}
 	})
 }
+
+// ADVERSARIAL.md, row 45: a container that has its identity asks nobody after a
+// reconfiguration, and others must not cost it its evidence by then.
+func TestWhatRunsHereIsPinnedOverReconfigurations(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	present := true
+	s.cfg.Present = func(uid string) bool { return uid == "u" && present }
+	kept := &noted{Store: memory()}
+	v := s.verifier(t, kept)
+	s.holds(t, v)
+	for i := range 3 {
+		next := s.verifier(t, kept)
+		if n := kept.pinned(next); n != 0 {
+			t.Errorf("configuration %d: %d records are pinned that nobody named", i, n)
+		}
+		next.Succeed(v)
+		if n := kept.pinned(next); n != 1 {
+			t.Errorf("configuration %d: %d records are pinned, want 1", i, n)
+		}
+		v = next
+	}
+	s.holds(t, v)
+	present = false
+	if n := kept.pinned(v); n != 0 {
+		t.Errorf("%d records are pinned of what is gone", n)
+	}
+}

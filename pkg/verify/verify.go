@@ -112,6 +112,8 @@ type Verifier struct {
 	byKey   map[store.Key]*entry
 	// latest is what containers run, as far as entries remember them.
 	latest map[place]*entry
+	// before is what Succeed took over; it is not changed after that.
+	before map[store.Key][]string
 	queues map[string]*fair.Queue
 }
 
@@ -146,7 +148,7 @@ func (v *Verifier) Concerns(p *pod.Pod) bool {
 
 // Container verifies the image of a container of the pod, which has an ID, for every
 // policy that applies to it. Where one does not hold that fails attestations that is
-// an *Error; when ctx ends, its cause.
+// an *Error; when ctx ends before that can be told of one of those, its cause.
 func (v *Verifier) Container(ctx context.Context, p *pod.Pod, c *pod.Container) (*Result, error) {
 	return v.verify(ctx, p, c, false)
 }
