@@ -186,6 +186,7 @@ func TestAThousandImagesThatNeverVerifyDelayNobodyElse(t *testing.T) {
 			t.Errorf("of images that are %s the answers took %v, p99 %v, want %v at most", name, took, p99, longest)
 		}
 	}
+	wantPeak(t, plugin)
 	if len(asked) < images/2 {
 		t.Errorf("only %d images were asked for: the test floods nobody", len(asked))
 	}

@@ -109,6 +109,39 @@ func TestWithholdWhileARegistryIsAway(t *testing.T) {
 	eventuallyVerified(t, plugin, signed, "release")
 }
 
+// ADVERSARIAL.md, row 38: who may push takes the signature away and puts so many others
+// in its place that a bound is hit. That is no outage, and what was kept from before is
+// not believed for it.
+func TestAFloodOfSignaturesIsNoOutage(t *testing.T) {
+	t.Parallel()
+	k := newKeeping(t)
+	image := k.push("app", nil)
+	path := image.Ref.Repository.Path()
+	own := k.registry.Attach(image.Ref, sigstoretest.Usual, sigstoretest.Sign(sigstoretest.Signature{Signer: k.dev, Digest: image.Ref.Digest, Format: evidence.Bundle, Witnesses: []sigstoretest.Witness{k.Rekor1}}))
+	pid := k.Node.Pod(k.pod("shop", "app", image))
+	plugin := pluginproc.Start(t, pluginproc.Options{})
+	configure := func(user string) {
+		t.Helper()
+		if err := plugin.Configure(t.Context(), k.settings(user, `on_unavailable = "stale"`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("user")
+	wantVerified(t, plugin, pid, "release")
+
+	mallory := k.Keyless(sigstoretest.Identity{Issuer: "https://accounts.example.org", Subject: sigstoretest.Email("mallory@example.org")})
+	for range 33 { // limits.max_signatures is 32
+		k.registry.Attach(image.Ref, sigstoretest.SigTag, sigstoretest.Sign(sigstoretest.Signature{Signer: mallory, Digest: image.Ref.Digest, Witnesses: []sigstoretest.Witness{k.Rekor1}}))
+	}
+	k.registry.Delete(path, own[0].String())
+	configure("another") // who asks anew
+	wantFailure(t, plugin, pid, codes.ResourceExhausted, `image policy "release" does not hold`, "32")
+	// While the registry is away the same evidence is what the operator has asked for.
+	k.wire.Cut()
+	configure("a third")
+	wantVerified(t, plugin, pid, "release")
+}
+
 // ADVERSARIAL.md, row 38: who chooses the image chooses a registry that does not answer.
 // It has no block, so its silence is no reason to withhold or to believe anything old.
 func TestARegistryWithoutABlockThatTimesOutIsRefused(t *testing.T) {
