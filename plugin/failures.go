@@ -38,8 +38,10 @@ type failure struct {
 	podUID string
 	step   attest.Step
 	code   codes.Code
-	// mode is set for what is not the attestation's failure.
-	mode policy.Mode
+	// mode is set for what is not the attestation's failure, and policy is whose that is:
+	// in a pod that fails one nobody could be told of another else.
+	mode   policy.Mode
+	policy string
 }
 
 type recurrence struct {
@@ -66,12 +68,8 @@ func (f *failureLog) images(pid int32, r *attest.Report) {
 		return
 	}
 	for _, mode := range []policy.Mode{policy.Withhold, policy.Audit} {
-		failures := slices.DeleteFunc(slices.Clone(r.Images.Withheld), func(f verify.Failure) bool { return f.Mode != mode })
+		failures, suppressed := f.news(r, mode)
 		if len(failures) == 0 {
-			continue
-		}
-		suppressed, ok := f.admit(failure{podUID: r.Pod.UID, step: attest.StepImages, mode: mode})
-		if !ok {
 			continue
 		}
 		message := "image policies don't hold: their selectors are withheld"
@@ -85,11 +83,31 @@ func (f *failureLog) images(pid int32, r *attest.Report) {
 		if v.Stale.IsZero() {
 			continue
 		}
-		if suppressed, ok := f.admit(failure{podUID: r.Pod.UID, step: attest.StepImages, mode: policy.Mode(policy.Stale)}); ok {
+		if suppressed, ok := f.admit(failure{podUID: r.Pod.UID, step: attest.StepImages, mode: policy.Mode(policy.Stale), policy: v.Policy}); ok {
 			f.log.Warn(`an image was verified by evidence from before its registry stopped to answer (on_unavailable = "stale")`,
 				"pid", pid, "pod_uid", r.Pod.UID, "image_policy", v.Policy, "fetched", v.Stale, "suppressed", suppressed)
 		}
 	}
+}
+
+// news are those of the policies that were withheld in that mode which are to be logged
+// now, and how many like them were not since the last.
+func (f *failureLog) news(r *attest.Report, mode policy.Mode) (failures []verify.Failure, suppressed int) {
+	isNew := map[string]bool{}
+	for _, failed := range r.Images.Withheld {
+		if failed.Mode != mode {
+			continue
+		}
+		if _, known := isNew[failed.Policy]; !known {
+			n, ok := f.admit(failure{podUID: r.Pod.UID, step: attest.StepImages, mode: mode, policy: failed.Policy})
+			isNew[failed.Policy] = ok
+			suppressed += n
+		}
+		if isNew[failed.Policy] {
+			failures = append(failures, failed)
+		}
+	}
+	return failures, suppressed
 }
 
 // policies says which image policies it was, and of which images, for those who

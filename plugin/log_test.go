@@ -178,6 +178,11 @@ func TestWhatAnAttestationDidWithoutIsLogged(t *testing.T) {
 		if strings.Contains(log.String(), "\x1b") {
 			t.Error("an escape character reached the log")
 		}
+		// What one container of a pod fails all the time hides nothing of another.
+		p.failures.images(43, &attest.Report{Pod: r.Pod, Images: &verify.Result{Withheld: []verify.Failure{failed("trial", policy.Audit), failed("other", policy.Audit)}}})
+		if n := strings.Count(log.String(), "\n"); n != 4 || !strings.Contains(log.String(), `"image_policy":"other"`) {
+			t.Errorf("%d lines, want one more for another policy:\n%s", n, log.String())
+		}
 	})
 }
 
