@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -61,11 +62,11 @@ type place struct{ podUID, container string }
 type entry struct {
 	question question
 	key      store.Key
-	// repository is the spec's, zero where that can't be read; version is how it was
-	// asked, read at looked.
-	repository image.Repository
-	version    registry.Version
-	looked     time.Time
+	// repository is the spec's, zero where that can't be read, and other the image ID's
+	// where that is another; version is how they are asked, read at looked.
+	repository, other image.Repository
+	version           registry.Version
+	looked            time.Time
 
 	// tenant is the namespace that asked first, places those that run the image.
 	tenant string
@@ -120,6 +121,9 @@ func (v *Verifier) entryOf(q question, s subject, now time.Time) *entry {
 		if name, err := image.ParseName(q.spec); err == nil {
 			e.repository = name.Repository
 		}
+		if id, err := image.ParseID(q.id); err == nil && id.Repository != e.repository {
+			e.other = id.Repository
+		}
 		v.entries[q], v.byKey[e.key] = e, e
 	}
 	e.used = now
@@ -148,13 +152,13 @@ func (v *Verifier) leave(e *entry) {
 // while it looks at files.
 func (v *Verifier) recheck(e *entry, now time.Time) {
 	isNew := e.looked.IsZero()
-	if e.repository.IsZero() || !isNew && now.Sub(e.looked) < versionAge {
+	if !isNew && now.Sub(e.looked) < versionAge {
 		return
 	}
 	if !isNew {
 		e.looked = now // others need not look meanwhile
 	}
-	if version := v.versionOf(e.repository); version != e.version {
+	if version := v.versionOf(e.repository, e.other); version != e.version {
 		clear(e.judged)
 		e.version = version
 	}
@@ -162,10 +166,18 @@ func (v *Verifier) recheck(e *entry, now time.Time) {
 }
 
 // versionOf is called with v.mu held, and holds it again at its end, whatever happens.
-func (v *Verifier) versionOf(r image.Repository) registry.Version {
+func (v *Verifier) versionOf(repositories ...image.Repository) registry.Version {
 	v.mu.Unlock()
 	defer v.mu.Lock()
-	return v.registry.Version(r)
+	var all []byte
+	for _, r := range repositories {
+		version := registry.Version{}
+		if !r.IsZero() {
+			version = v.registry.Version(r)
+		}
+		all = append(all, version[:]...)
+	}
+	return sha256.Sum256(all)
 }
 
 // Pinned is whether evidence is of an image that runs on this node, or may be, for

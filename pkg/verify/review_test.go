@@ -259,3 +259,47 @@ func TestWhatRunsHereIsPinnedOverReconfigurations(t *testing.T) {
 		t.Errorf("%d records are pinned of what is gone", n)
 	}
 }
+
+// versioned is a registry whose repositories have versions of their own.
+type versioned struct {
+	verify.Registry
+	of func(image.Repository) registry.Version
+}
+
+func (r versioned) Version(of image.Repository) registry.Version { return r.of(of) }
+
+// ADVERSARIAL.md, row 29: credentials are of a repository, and an image may be found by
+// those of another one than its pod's author names.
+func TestCredentialsOfTheImageIDsRepositoryThatChange(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		var version registry.Version
+		v := remembering(t, s.cfg, versioned{s.shelf, func(of image.Repository) registry.Version {
+			if of == s.app.Ref.Repository {
+				return version
+			}
+			return registry.Version{}
+		}}, verify.RecordStatuses{}, memory())
+		ask := func() (questions int) {
+			p := running(s.app)
+			p.Containers[0].SpecImage = s.app.Ref.Repository.Registry() + "/other:1"
+			_, before := s.shelf.had()
+			if _, err := v.Container(t.Context(), p, &p.Containers[0]); err != nil {
+				t.Error(err)
+			}
+			_, after := s.shelf.had()
+			return after - before
+		}
+		ask()
+		time.Sleep(versionAge)
+		if n := ask(); n != 0 {
+			t.Errorf("%d questions though nothing changed", n)
+		}
+		version = registry.Version{1}
+		time.Sleep(versionAge)
+		if n := ask(); n == 0 {
+			t.Error("nothing was asked with the new credentials")
+		}
+	})
+}
