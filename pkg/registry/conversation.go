@@ -15,8 +15,6 @@ import (
 type Conversation struct {
 	client *Client
 	who    fair.Who
-	// hurry closes who.Hurry, nil where that is somebody else's to do.
-	hurry func()
 
 	// seen is for Inspect, else nil.
 	seen *sight
@@ -29,20 +27,7 @@ type Conversation struct {
 
 // Conversation begins to ask about one image.
 func (c *Client) Conversation(who fair.Who) *Conversation {
-	t := &Conversation{client: c, who: who, silent: map[string]error{}}
-	if who.Background && who.Hurry == nil {
-		hurry := make(chan struct{})
-		t.who.Hurry, t.hurry = hurry, sync.OnceFunc(func() { close(hurry) })
-	}
-	return t
-}
-
-// Hurry says that somebody waits for the answers now: what is asked, and what waits
-// to be asked, is not in the background any more.
-func (c *Conversation) Hurry() {
-	if c.hurry != nil {
-		c.hurry()
-	}
+	return &Conversation{client: c, who: who, silent: map[string]error{}}
 }
 
 // giveUp takes note of a host that did not answer, as all requests say then that

@@ -245,7 +245,8 @@ func TestAConversationInTheBackgroundCanBeHurried(t *testing.T) {
 			return answered(200, ""), nil
 		})
 		c := online(t, n, registry.Config{Any: true})
-		talk := c.Conversation(fair.Who{Tenant: "ahead", Background: true})
+		hurry := make(chan struct{})
+		talk := c.Conversation(fair.Who{Tenant: "ahead", Background: true, Hurry: hurry})
 		var all sync.WaitGroup
 		ask := func(ask func(context.Context) error) {
 			all.Go(func() {
@@ -260,12 +261,10 @@ func TestAConversationInTheBackgroundCanBeHurried(t *testing.T) {
 		synctest.Wait()
 		ask(within(talk, "example.org/a"))
 		time.Sleep(500 * time.Millisecond)
-		talk.Hurry()
-		talk.Hurry()
+		close(hurry)
 		synctest.Wait()
 		ask(within(talk, "example.org/a"))
 		all.Wait()
 		n.wantStarts(t, "example.org", append(slices.Repeat([]time.Duration{0}, registry.MaxAtOnce/2), 500*time.Millisecond, 500*time.Millisecond)...)
-		c.Conversation(who).Hurry() // who never was in the background
 	})
 }

@@ -39,14 +39,6 @@ type Environment struct {
 	RootFile, RekorKey, CTLogKey, TUFRoot, Home string
 }
 
-// EnvironmentOf reads it: getenv is os.Getenv.
-func EnvironmentOf(getenv func(string) string) Environment {
-	return Environment{
-		RootFile: getenv(VarRootFile), RekorKey: getenv(VarRekorKey), CTLogKey: getenv(VarCTLogKey),
-		TUFRoot: getenv(VarTUFRoot), Home: getenv(varHome),
-	}
-}
-
 type (
 	authority = *prototrustroot.CertificateAuthority
 	logKey    = *prototrustroot.TransparencyLogInstance

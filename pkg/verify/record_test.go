@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/registry"
@@ -312,6 +314,35 @@ func TestASignatureThatIsGoneIsGoneFromTheStore(t *testing.T) {
 		time.Sleep(ages.NegativeTTL)
 		p.fails(t, remembering(t, p.cfg, away, verify.RecordStatuses{}, s), verify.Unavailable)
 		p.holds(t, remembering(t, p.cfg, p.shelf, verify.RecordStatuses{}, s))
+	})
+}
+
+// ADVERSARIAL.md, row 42: a deleted signature is not kept in the store by so much beside
+// it that no record holds it.
+func TestARecordThatIsTooLargeLeavesNoOlderOne(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	for r := range s.cfg.Policies.All() {
+		r.OnUnavailable = policy.Stale
+	}
+	synctest.Test(t, func(t *testing.T) {
+		kept := memory()
+		s.holds(t, s.verifier(t, kept))
+		s.shelf.set(func(shelf *shelf) {
+			shelf.evidence = map[image.Ref]*registry.Found{}
+			for ref := range s.found {
+				junk := &registry.Found{}
+				for i := range 2 * store.MaxRefs {
+					content := fmt.Append(nil, i)
+					junk.Items = append(junk.Items, evidence.Item{Format: evidence.Envelope, Source: "junk", At: ref, Blob: image.Of(content), Content: content})
+				}
+				shelf.evidence[ref] = junk
+			}
+		})
+		time.Sleep(ages.TTL)
+		s.fails(t, s.verifier(t, kept), verify.NotVerified)
+		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+		s.fails(t, s.verifier(t, kept), verify.Unavailable)
 	})
 }
 

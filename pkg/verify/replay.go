@@ -141,9 +141,6 @@ func (r *replay) Evidence(_ context.Context, ref image.Ref) (*registry.Found, er
 	return found, nil
 }
 
-// Hurry implements Conversation: nobody is asked.
-func (*replay) Hurry() {}
-
 // tear is the error for what is not there. ask asks two places side by side.
 func (r *replay) tear() error {
 	r.torn.Store(true)

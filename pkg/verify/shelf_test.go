@@ -78,8 +78,6 @@ func (s *shelf) Version(image.Repository) registry.Version {
 	return s.version
 }
 
-func (*shelf) Hurry() {}
-
 // answer counts a question and answers it.
 func answer[K comparable, V any](ctx context.Context, s *shelf, in image.Repository, answers map[K]V, about K, ask func() V) (V, error) {
 	s.mu.Lock()

@@ -96,10 +96,16 @@ func (i *investigation) keep(found *findings, heard *recorder) {
 	}
 	// A registry's media type may be any bytes, which must not keep the rest from being
 	// written.
-	if body, err := json.Marshal(r, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)); err == nil {
-		i.store.PutRecord(i.entry.key, i.who.Tenant, body, refs)
+	body, err := json.Marshal(r, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil || len(body) > store.MaxRecord || len(refs) > store.MaxRefs {
+		body, refs = noRecord, nil
 	}
+	i.store.PutRecord(i.entry.key, i.who.Tenant, body, refs)
 }
+
+// noRecord takes the place of one that can't be kept: it is older than any may be, and
+// what was kept before must not stay because somebody has put too much beside it.
+var noRecord = []byte("{}")
 
 // kept is what was kept about the image, nil where that is nothing, older than that,
 // or not whole any more.
