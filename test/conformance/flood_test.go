@@ -172,6 +172,10 @@ func TestAThousandImagesThatNeverVerifyDelayNobodyElse(t *testing.T) {
 		})
 	}
 	for i, p := range next {
+		if i == fresh/2 {
+			// And then they are slow besides, as whoever may push can make them.
+			s.registry.Break(sigstoretest.On{Path: "/evil-"}, s.registry.Delay(4*time.Second))
+		}
 		join(t, node, p)
 		call(newcomers[i], &neverSeen) // at once, or it would be looked at ahead of the call
 		time.Sleep(freshPause)

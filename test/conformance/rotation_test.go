@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -178,6 +180,70 @@ func TestAReconfigurationServesNoVerdictOfTheOneBefore(t *testing.T) {
 	got, err := plugin.Selectors(t.Context(), pid)
 	if err != nil || !contains(got, "image-policy:renamed") || contains(got, "image-policy:release") {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// The same while everybody calls: who calls after a Configure has returned is answered
+// by it, and by nothing that was found out for the one before.
+func TestReconfigurationsWhileEverybodyCalls(t *testing.T) {
+	t.Parallel()
+	const callers, changes, pause = 16, 30, 50 * time.Millisecond
+	node := pluginproc.NewNode(t, kubelettest.Options{})
+	s := newSigning(t)
+	plugin := pluginproc.Start(t, pluginproc.Options{})
+	policies := []string{releasePolicy, strings.Replace(releasePolicy, "dev@", "release@", 1)}
+	var pids []int
+	for i := range 4 {
+		pids = append(pids, node.Pod(of(fmt.Sprint("app-", i), s.push(fmt.Sprint("app-", i), s.dev))))
+	}
+	// changed counts twice for each Configure: while it is odd there is one under way.
+	var changed atomic.Int64
+	configure := func() {
+		t.Helper()
+		n := changed.Add(1) / 2
+		if err := plugin.Configure(t.Context(), node.Settings().HCL()+s.settings(policies[n%2])); err != nil {
+			t.Error(err)
+		}
+		changed.Add(1)
+	}
+	configure()
+	var sure [2]atomic.Int64
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				before := changed.Load()
+				got, err := plugin.Selectors(t.Context(), pids[i%len(pids)])
+				verified, refused := err == nil && contains(got, "image-policy:release"), status.Code(err) == codes.PermissionDenied && len(got) == 0
+				if !verified && !refused {
+					t.Errorf("got %q, %v", got, err)
+				}
+				if before%2 == 1 || changed.Load() != before {
+					continue
+				}
+				n := before/2 - 1
+				sure[n%2].Add(1)
+				if verified != (n%2 == 0) {
+					t.Errorf("by configuration %d: %q, %v", n, got, err)
+				}
+			}
+		})
+	}
+	for range changes {
+		time.Sleep(pause)
+		configure()
+	}
+	close(stop)
+	all.Wait()
+	t.Logf("%d and %d calls under the one and the other policy", sure[0].Load(), sure[1].Load())
+	if sure[0].Load() == 0 || sure[1].Load() == 0 {
+		t.Error("the test shows nothing")
 	}
 }
 
