@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/podseal/podseal/pkg/fair"
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/pod"
 	"github.com/podseal/podseal/pkg/policy"
@@ -301,5 +302,56 @@ func TestCredentialsOfTheImageIDsRepositoryThatChange(t *testing.T) {
 		if n := ask(); n == 0 {
 			t.Error("nothing was asked with the new credentials")
 		}
+	})
+}
+
+// hangingAt is registries of which one does not answer before the time is over.
+type hangingAt struct {
+	verify.Registry
+	registry string
+}
+
+func (h hangingAt) Conversation(who fair.Who) verify.Conversation {
+	return hangingTalk{h.Registry.Conversation(who), h.registry}
+}
+
+type hangingTalk struct {
+	verify.Conversation
+	registry string
+}
+
+func (h hangingTalk) Tag(ctx context.Context, in image.Repository, tag string) ([]byte, string, error) {
+	if in.Registry() == h.registry {
+		<-ctx.Done()
+		return nil, "", context.Cause(ctx)
+	}
+	return h.Conversation.Tag(ctx, in, tag)
+}
+
+// ADVERSARIAL.md, row 45: a registry without a block that hangs takes no more than half
+// of what there is for all of them, whoever asks it.
+func TestARegistryWithoutABlockThatHangsLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	s.shelf.strangers = true
+	synctest.Test(t, func(t *testing.T) {
+		v := remembering(t, s.cfg, hangingAt{s.shelf, "slow.example.org"}, verify.RecordStatuses{}, memory())
+		var all sync.WaitGroup
+		for i := range 40 {
+			all.Go(func() {
+				p := running(s.app)
+				p.Namespace = fmt.Sprint("n", i%10)
+				p.Containers[0].SpecImage = fmt.Sprint("slow.example.org/app:", i)
+				_, _ = v.Container(t.Context(), p, &p.Containers[0])
+			})
+		}
+		synctest.Wait()
+		before := time.Now()
+		s.holds(t, v)
+		if took := time.Since(before); took != 0 {
+			t.Errorf("an image of another registry took %v", took)
+		}
+		all.Wait()
+		time.Sleep(time.Minute)
 	})
 }

@@ -114,7 +114,10 @@ type Verifier struct {
 	latest map[place]*entry
 	// before is what Succeed took over; it is not changed after that.
 	before map[store.Key][]string
-	queues map[string]*fair.Queue
+	// lines are where images of registries wait, by their names; of those without a block
+	// as long as somebody is there, and they share one more queue.
+	lines  map[string]*line
+	shared *fair.Queue
 }
 
 // New returns a Verifier. Verdicts belong to it: another one, with another
@@ -136,7 +139,8 @@ func New(cfg Config, r Registry, s Statuses, kept Store) (*Verifier, error) {
 	}
 	return &Verifier{
 		cfg: cfg, registry: r, statuses: s, store: kept,
-		entries: map[question]*entry{}, byKey: map[store.Key]*entry{}, latest: map[place]*entry{}, queues: map[string]*fair.Queue{},
+		entries: map[question]*entry{}, byKey: map[store.Key]*entry{}, latest: map[place]*entry{}, lines: map[string]*line{},
+		shared: fair.New(fair.Limits{Slots: flights, TenantSlots: flightsOfOne, Waiting: flightsWaiting}),
 	}, nil
 }
 
