@@ -148,12 +148,12 @@ func (v *Verifier) leave(e *entry) {
 }
 
 // recheck throws away what is known where the registry would be asked otherwise now,
-// with other credentials for example. It is called with v.mu held, and lets go of it
-// while it looks at files.
-func (v *Verifier) recheck(e *entry, now time.Time) {
+// with other credentials for example. It is called with v.mu held, and says whether it
+// has let go of it, to look at files.
+func (v *Verifier) recheck(e *entry, now time.Time) (looked bool) {
 	isNew := e.looked.IsZero()
 	if !isNew && now.Sub(e.looked) < versionAge {
-		return
+		return false
 	}
 	if !isNew {
 		e.looked = now // others need not look meanwhile
@@ -163,6 +163,7 @@ func (v *Verifier) recheck(e *entry, now time.Time) {
 		e.version = version
 	}
 	e.looked = now
+	return true
 }
 
 // versionOf is called with v.mu held, and holds it again at its end, whatever happens.

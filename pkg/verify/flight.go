@@ -112,8 +112,10 @@ func (v *Verifier) board(q question, s subject, rules []rule, all []*judged, int
 	now := time.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.recheck(v.entryOf(q, s, now), now)
-	e := v.entryOf(q, s, now) // the other may have made room meanwhile
+	e := v.entryOf(q, s, now)
+	if v.recheck(e, now) {
+		e = v.entryOf(q, s, now) // the other may have made room meanwhile
+	}
 	var missing, due []rule
 	for i, r := range rules {
 		j := v.current(e, r, now)
