@@ -78,21 +78,21 @@ func (ts *times) quantile(percent int) time.Duration {
 func TestAThousandImagesThatNeverVerifyDelayNobodyElse(t *testing.T) {
 	t.Parallel()
 	const (
-		images, perPod     = 1000, 50
-		attackers, lost    = 64, 16
-		neighbours, fresh  = 8, 16
-		attackPause        = 50 * time.Millisecond // of each, or the test would measure this machine
-		settling, longest  = 2 * time.Second, 10 * 100 * time.Millisecond
-		neighbourPause     = 10 * time.Millisecond
-		freshPause         = 400 * time.Millisecond
-		blockOfTheLostOnes = "registry %q {\ninsecure = true\n}\n"
+		images, perPod    = 1000, 50
+		attackers, lost   = 64, 16
+		neighbours, fresh = 8, 16
+		attackPause       = 50 * time.Millisecond // of each, or the test would measure this machine
+		settling, longest = 2 * time.Second, 10 * 100 * time.Millisecond
+		neighbourPause    = 10 * time.Millisecond
+		freshPause        = 400 * time.Millisecond
+		silentBlock       = "registry %q {\ninsecure = true\n}\n"
 	)
 	node := pluginproc.NewNode(t, kubelettest.Options{})
 	s := newSigning(t)
 	silent := newWire(t, s.registry.Host())
 	silent.Silence()
 	// A list of the kubelet's for each call would be most of what is measured.
-	plugin := configured(t, node.Settings().With(settings{"pod_cache_ttl": "500ms"}), s.settings(policyOf("evil", "evil", "")+policyOf("lost", "lost", "")+policyOf("shop", "shop", "")+fmt.Sprintf(blockOfTheLostOnes, silent.host)))
+	plugin := configured(t, node.Settings().With(settings{"pod_cache_ttl": "500ms"}), s.settings(policyOf("evil", "evil", "")+policyOf("lost", "lost", "")+policyOf("shop", "shop", "")+fmt.Sprintf(silentBlock, silent.host)))
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	defer all.Wait()
