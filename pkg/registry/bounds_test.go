@@ -319,6 +319,6 @@ func TestPages(t *testing.T) {
 		r.Break(sigstoretest.On{Path: "/referrers/", After: 1}, sigstoretest.Status(http.StatusInternalServerError))
 		found, err := asks(t, r).Conversation(who).Evidence(t.Context(), app.Ref)
 		wantItems(t, found, err, "a")
-		wantProblem(t, found, registry.Unavailable, "500")
+		wantProblem(t, found, registry.Incomplete, "500")
 	})
 }

@@ -21,6 +21,10 @@ const (
 	// Unavailable is a registry that did not answer, not in time or with an error of
 	// its own: asking later may help.
 	Unavailable Kind = iota
+	// Incomplete is a part of what there may be about an image that the registry gave an
+	// error of its own for, or no answer, while it answered for another: it is not away,
+	// and who may push may have brought that about. Asking later may help.
+	Incomplete
 	// NotFound is what the registry says that it does not have.
 	NotFound
 	// Denied is what the registry does not give to us: 401 or 403.
@@ -34,7 +38,7 @@ const (
 	Malformed
 )
 
-var kinds = [...]string{"unavailable", "not found", "denied", "not allowed", "limit", "malformed"}
+var kinds = [...]string{"unavailable", "incomplete", "not found", "denied", "not allowed", "limit", "malformed"}
 
 func (k Kind) String() string {
 	if k < 0 || int(k) >= len(kinds) {
@@ -70,6 +74,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // The reasons that a Diagnosis can have are the kinds.
 var remedies = [...]string{
 	Unavailable: "see that the registry is up and that this node reaches it: its address, and ca_path, mirror and proxy_url in its block",
+	Incomplete:  "see that the registry, and where it has its contents, are well: it answers for some things and not for others; or take out of the repository what it can't give any more",
 	NotFound:    "see that what is asked for is there, under that name; some registries say the same of what they let only others read",
 	Denied:      "give the registry's block credentials that may pull from the repository: username and password_path, or docker_config_path",
 	NotAllowed: `give the registry a block if it is one that you trust to be asked; a public one may also be asked with registries = "any", ` +
@@ -101,6 +106,22 @@ func (f *failure) Unwrap() error { return f.err }
 
 func fail(kind Kind, format string, args ...any) error {
 	return &failure{kind: kind, err: fmt.Errorf(format, args...)}
+}
+
+// notAway is why something could not be had of a registry that has answered otherwise
+// about the same image. That it is away is believed then only where nobody could connect
+// to it: else who may push could make a registry that is well look as if it were not.
+func notAway(problem error) error {
+	e, ok := errors.AsType[*Error](problem)
+	if !ok || e.Kind != Unavailable {
+		return problem
+	}
+	f, ok := errors.AsType[*failure](e.Err)
+	_, slow := errors.AsType[tooSlow](e.Err)
+	if ok && f.status != 0 || slow {
+		return &Error{Repository: e.Repository, What: e.What, Kind: Incomplete, Err: e.Err}
+	}
+	return problem
 }
 
 // about makes an Error of why something could not be had.

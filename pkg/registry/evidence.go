@@ -110,6 +110,9 @@ func (s *search) all(ctx context.Context) (*Found, error) {
 	if answered == 0 {
 		return nil, s.nothingAnswered(found.Problems)
 	}
+	for i, p := range found.Problems {
+		found.Problems[i] = notAway(p)
+	}
 	found.Problems = sorted(found.Problems)
 	return found, nil
 }

@@ -170,6 +170,7 @@ func (t *trust) rules() (verify.Config, error) {
 		Present:    t.roster.Present,
 		Platform:   image.NodePlatform(),
 		Explain:    t.Beside,
+		Log:        t.Process.log,
 	}
 	// All are read, so that a mistake in one that nothing uses yet is not found at
 	// night.

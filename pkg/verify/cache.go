@@ -74,6 +74,10 @@ type entry struct {
 	used   time.Time
 
 	judged map[rule]*judged
+	// stored is when the lists of the record were fetched that a flight has kept, by
+	// the clock that only goes forward; zero for none. It is the flights' own, of which
+	// there is one at a time.
+	stored time.Time
 	// image is what there is to say of the image, without container.
 	image Image
 	// flight is under way, nil if none is.

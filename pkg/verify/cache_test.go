@@ -1,10 +1,13 @@
 package verify_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -600,6 +603,49 @@ func TestAPanicInAFlightReachesAllWhoWait(t *testing.T) {
 		s.shelf.set(func(s *shelf) { s.before = nil })
 		time.Sleep(ages.NegativeTTL)
 		s.holds(t, v)
+	})
+}
+
+// A panic of which nobody waits to hear is in the log, and does not come again at each
+// call.
+func TestAPanicWhileAVerdictIsRenewed(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	var log bytes.Buffer
+	s.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, memory())
+		s.holds(t, v)
+		time.Sleep(ages.TTL / 4 * 3)
+		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { panic("fell") } })
+		for range 3 {
+			s.holds(t, v)
+			synctest.Wait()
+		}
+		s.asked(t, 2)
+		if n := strings.Count(log.String(), "recovered from a panic"); n != 1 || !strings.Contains(log.String(), "panic=fell") {
+			t.Errorf("%d reports:\n%s", n, log.String())
+		}
+	})
+}
+
+// A policy that looks at no evidence waits for none of another one's.
+func TestAStaticAnswerWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	allow := &policy.Policy{Name: "allow", Mode: policy.Fail, Authorities: []policy.Authority{{Name: "a", Static: policy.Allow}}}
+	for r := range s.cfg.Policies.All() {
+		r.Mode = policy.Audit
+		s.cfg.Policies = set(t, r, allow)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, memory())
+		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { time.Sleep(time.Minute); return nil } })
+		r, err := s.ask(t, v)
+		if err != nil || len(r.Withheld) != 1 || !slices.Contains(selectorsOf(t, r), "image-policy:allow") {
+			t.Errorf("%v, %d withheld, %q", err, len(r.Withheld), selectorsOf(t, r))
+		}
+		time.Sleep(time.Hour) // until the flight is over
 	})
 }
 

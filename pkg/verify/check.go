@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"slices"
 
 	"github.com/podseal/podseal/pkg/image"
 	"github.com/podseal/podseal/pkg/pod"
@@ -39,16 +40,9 @@ func (v *Verifier) check(ctx context.Context, s subject) (*checked, error) {
 		c.verdicts = append(c.verdicts, Verdict{Container: s.container.Name, Dialect: v.cfg.Block.dialect(), Skipped: true})
 		c.trust.OlderSkipped = v.cfg.Block.Older
 	}
-	var all []*judged
-	if needEvidence(rules) {
-		var err error
-		if all, err = v.verdicts(ctx, s, rules, &c.image); err != nil {
-			return nil, err
-		}
-	} else {
-		for _, r := range rules {
-			all = append(all, v.judge(ctx, r, &findings{}))
-		}
+	all, err := v.judgements(ctx, s, rules, &c.image)
+	if err != nil {
+		return nil, err
 	}
 	for _, j := range all {
 		c.add(s, j)
@@ -67,19 +61,34 @@ func (v *Verifier) skips(runs Runs) bool {
 	return err == nil && v.cfg.Block.Skipped[id]
 }
 
-// needEvidence is whether a rule looks at any.
-func needEvidence(rules []rule) bool {
-	for _, r := range rules {
-		if r == nil {
-			return true
-		}
-		for _, a := range r.Authorities {
-			if a.Static == policy.NotStatic {
-				return true
-			}
+// judgements are those of each rule, in their order. Rules that look at no evidence wait
+// for nobody's turn to find some.
+func (v *Verifier) judgements(ctx context.Context, s subject, rules []rule, into *Image) ([]*judged, error) {
+	if !slices.ContainsFunc(rules, func(r rule) bool { return !needsEvidence(r) }) {
+		return v.verdicts(ctx, s, rules, into)
+	}
+	byEvidence := slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !needsEvidence(r) })
+	var looked []*judged
+	if len(byEvidence) > 0 {
+		var err error
+		if looked, err = v.verdicts(ctx, s, byEvidence, into); err != nil {
+			return nil, err
 		}
 	}
-	return false
+	all := make([]*judged, len(rules))
+	for i, r := range rules {
+		if k := slices.Index(byEvidence, r); k >= 0 {
+			all[i] = looked[k]
+		} else {
+			all[i] = v.judge(ctx, r, &findings{})
+		}
+	}
+	return all, nil
+}
+
+// needsEvidence is whether the rule looks at any.
+func needsEvidence(r rule) bool {
+	return r == nil || slices.ContainsFunc(r.Authorities, func(a policy.Authority) bool { return a.Static == policy.NotStatic })
 }
 
 // add takes a verdict as one on the subject's container.

@@ -3,6 +3,8 @@ package verify
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -92,13 +94,14 @@ func (v *Verifier) verdicts(ctx context.Context, s subject, rules []rule, into *
 }
 
 // answers fills in what the flight has come to, and is whether nothing is missing. Work
-// that began for nobody stood behind all others, and whose turn did not come may not
-// have waited for this one: that it could not tell is no answer to somebody who waits,
-// who looks for himself.
+// that began for nobody stood behind all others, whose turn did not come may not have
+// waited for this one, and a bound may be that of what another namespace is given: that
+// it could not tell is no answer to somebody who waits, who looks for himself.
 func (f *flight) answers(s subject, rules []rule, all []*judged) bool {
-	missing, hisOwn := false, !f.early && (!f.late || f.tenant == s.pod.Namespace || f.has[s.pod.Namespace])
+	hisOwn := f.tenant == s.pod.Namespace || f.has[s.pod.Namespace]
+	missing := false
 	for i, r := range rules {
-		if j := f.results[r]; all[i] == nil && j != nil && (j.decided() || hisOwn || s.background) {
+		if j := f.results[r]; all[i] == nil && j != nil && (j.decided() || s.background || !f.early && (hisOwn || !f.late && j.failure.Kind != Limit)) {
 			all[i] = j
 		}
 		missing = missing || all[i] == nil
@@ -119,6 +122,9 @@ func (v *Verifier) board(q question, s subject, rules []rule, all []*judged, int
 	var missing, due []rule
 	for i, r := range rules {
 		j := v.current(e, r, now)
+		if j != nil && !j.decided() && j.failure.Kind == Limit && j.of != s.pod.Namespace {
+			j = nil // as in answers
+		}
 		switch all[i] = j; {
 		case j == nil:
 			missing = append(missing, r)
@@ -156,11 +162,17 @@ func (v *Verifier) fly(e *entry, f *flight, runs Runs) {
 		results, seen = v.investigate(e, f, runs)
 		return nil
 	})
+	v.report(f)
 	now := time.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	e.flight = nil
 	defer close(f.done)
+	if f.err != nil && f.renews {
+		for _, r := range f.rules {
+			v.putOff(e, r, now)
+		}
+	}
 	for len(f.joined) > 0 {
 		delete(f.has, <-f.joined) // came when it was over
 	}
@@ -171,21 +183,40 @@ func (v *Verifier) fly(e *entry, f *flight, runs Runs) {
 	for r, j := range results {
 		switch old := v.current(e, r, now); {
 		case old != nil && old.holds() && j.tellsLess(old):
-			// It was asked to renew what still counts.
-			later := *old
-			later.renew = now.Add(v.cfg.Ages.NegativeTTL)
-			if !later.verdict.Stale.IsZero() {
-				later.until = v.cfg.Ages.stale(later.fetched, now)
-			}
-			e.judged[r] = &later
+			v.putOff(e, r, now) // it was asked to renew what still counts
 		case f.early && !j.decided():
 			delete(e.judged, r) // as in answers
 		default:
+			j.of = f.tenant
 			e.judged[r] = j
 		}
 	}
 	e.image = seen
 	v.makeRoom()
+}
+
+// putOff has a verdict that could not be renewed renewed later. It is called with v.mu
+// held.
+func (v *Verifier) putOff(e *entry, r rule, now time.Time) {
+	old := e.judged[r]
+	if old == nil {
+		return
+	}
+	later := *old
+	later.renew = now.Add(v.cfg.Ages.NegativeTTL)
+	if !later.verdict.Stale.IsZero() {
+		later.until = v.cfg.Ages.stale(later.fetched, now)
+	}
+	e.judged[r] = &later
+}
+
+// report logs the panic that ended a flight for which nobody waited. Who waits for one
+// is told, and logs it.
+func (v *Verifier) report(f *flight) {
+	panicked, ok := errors.AsType[*guard.PanicError](f.err)
+	if ok && f.renews && v.cfg.Log != nil && panicked.FirstReport() {
+		v.cfg.Log.Error("recovered from a panic while a verdict about an image was renewed: please report this", "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+	}
 }
 
 // investigate waits for its turn, finds out what there is about an image and has the

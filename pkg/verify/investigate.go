@@ -138,7 +138,7 @@ func (v *Verifier) slim(a *AuthorityVerdict) {
 	for k, s := range a.Attestations {
 		a.Attestations[k] = s.Slim()
 	}
-	a.lacking = nil
+	a.lacking, a.root = nil, nil
 	if !v.cfg.Explain {
 		a.Refusals = nil
 	}

@@ -82,7 +82,10 @@ func TestWhatTurnsFailIntoWithhold(t *testing.T) {
 		}, nil, verify.Unavailable, true},
 		"for some only": {func(w *world) {
 			w.registry.Break(sigstoretest.On{Path: ".sig"}, sigstoretest.Status(http.StatusBadGateway))
-		}, nil, verify.Unavailable, true},
+		}, nil, verify.Unavailable, false},
+		"for what it lists": {func(w *world) {
+			w.registry.Break(sigstoretest.On{Path: "/blobs/"}, sigstoretest.Status(http.StatusBadGateway))
+		}, nil, verify.Unavailable, false},
 		"401": {func(w *world) { w.registry.Break(sigstoretest.On{}, sigstoretest.Status(http.StatusUnauthorized)) }, nil, verify.Unavailable, false},
 		"403": {func(w *world) { w.registry.Break(sigstoretest.On{}, sigstoretest.Status(http.StatusForbidden)) }, nil, verify.Unavailable, false},
 		"404": {func(w *world) { w.registry.Break(sigstoretest.On{}, sigstoretest.Status(http.StatusNotFound)) }, nil, verify.NotVerified, false},

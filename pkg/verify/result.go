@@ -101,6 +101,8 @@ type AuthorityVerdict struct {
 	// who wants an explanation (Config.Explain). Their items have no content.
 	Refusals []Refusal
 
+	// root is the one that Root is about, while it judges.
+	root *sigstore.Root
 	// unknown is what kept it from looking at everything, lacking what would count
 	// with an entry of a log.
 	unknown error

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -353,5 +354,43 @@ func TestARegistryWithoutABlockThatHangsLeavesRoomForOthers(t *testing.T) {
 		}
 		all.Wait()
 		time.Sleep(time.Minute)
+	})
+}
+
+// ADVERSARIAL.md, row 45: a bound that another namespace has hit is none of this one's.
+func TestABoundThatAnotherNamespaceHitIsNotAnAnswer(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		v := s.verifier(t, memory())
+		var questions atomic.Int32
+		s.shelf.set(func(s *shelf) {
+			s.before = func(ctx context.Context) error {
+				if questions.Add(1) > 1 {
+					return nil
+				}
+				<-ctx.Done() // its namespace's share of the registry is used up
+				return context.Cause(ctx)
+			}
+		})
+		ask := func(namespace string) error {
+			p := running(s.app)
+			p.UID, p.Namespace = namespace, namespace
+			_, err := v.Container(t.Context(), p, &p.Containers[0])
+			return err
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			if ask("evil") == nil {
+				t.Error("it holds although nothing was told")
+			}
+		})
+		time.Sleep(time.Second) // it has its turn
+		both.Go(func() {
+			if err := ask("shop"); err != nil {
+				t.Errorf("who came later: %v", err)
+			}
+		})
+		both.Wait()
 	})
 }

@@ -33,6 +33,8 @@ type judged struct {
 	partial bool
 	// validUntil is when time alone makes it wrong, zero for never.
 	validUntil time.Time
+	// of is the namespace in whose turn it was looked at.
+	of string
 	// fetched is when the evidence was.
 	fetched time.Time
 	// until is how long it may be answered with, renew from when on who answers with
@@ -109,7 +111,7 @@ func (j *judged) authority(ctx context.Context, r rule, a policy.Authority, by J
 	}
 	root, status, missing := by.root()
 	j.roots = append(j.roots, digestOf(root))
-	verdict.Root = status
+	verdict.Root, verdict.root = status, root
 	result := policy.Refused
 	if len(found.unknown) > 0 || len(found.unlogged[r]) > 0 {
 		result = policy.Unknown
@@ -157,13 +159,12 @@ func digestOf(root *sigstore.Root) image.Digest {
 // required, but what there is must not depend on how much time there was.
 func attestations(ctx context.Context, by Judge, found *findings, a *AuthorityVerdict) {
 	now := time.Now()
-	root, _, _ := by.root()
 	for _, item := range found.items {
 		if ctx.Err() != nil {
 			a.unknown, a.Result = context.Cause(ctx), policy.Unknown
 			return
 		}
-		accepted, err := by.Authority.Attestation(root, item, found.candidates, now)
+		accepted, err := by.Authority.Attestation(a.root, item, found.candidates, now)
 		if err != nil {
 			a.lacks(item, err)
 			continue

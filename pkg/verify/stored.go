@@ -101,6 +101,7 @@ func (i *investigation) keep(found *findings, heard *recorder) {
 		body, refs = noRecord, nil
 	}
 	i.store.PutRecord(i.entry.key, i.who.Tenant, body, refs)
+	i.entry.stored = found.fetched
 }
 
 // noRecord takes the place of one that can't be kept: it is older than any may be, and
@@ -120,6 +121,9 @@ func (i *investigation) kept(ctx context.Context, most time.Duration) *findings 
 	}
 	now := time.Now()
 	age := now.Round(0).Sub(r.Fetched)
+	if by := i.entry.stored; by.Round(0).Equal(r.Fetched) {
+		age = max(age, now.Sub(by)) // a clock that is set back makes nothing younger
+	}
 	if age < 0 || age >= most {
 		return nil // one of the future is of a clock that was wrong
 	}

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -51,6 +52,8 @@ type Config struct {
 	Platform image.Platform
 	// Explain asks for more in Results, for a person who looks at them.
 	Explain bool
+	// Log is told of panics that nobody waited to hear of; nil for nobody.
+	Log *slog.Logger
 }
 
 // AuthorityName names an authority of a policy.
