@@ -26,6 +26,13 @@ type transportOptions struct {
 	connect time.Duration
 }
 
+// Of connections that nobody uses so many are kept to one host, for so long: each is
+// some 70 KiB, and a node may know a hundred registries.
+const (
+	maxIdle  = 4
+	idleTime = 30 * time.Second
+)
+
 func newTransport(o transportOptions) *http.Transport {
 	// A connection is still made when the request that wanted it has gone: for others
 	// to use, and so with a time of its own. It is the longer one, so that a request
@@ -42,9 +49,9 @@ func newTransport(o transportOptions) *http.Transport {
 		// in memory.
 		DisableCompression:     true,
 		TLSHandshakeTimeout:    atMost,
-		MaxIdleConnsPerHost:    maxAtOnce,
-		MaxIdleConns:           4 * maxAtOnce,
-		IdleConnTimeout:        time.Minute,
+		MaxIdleConnsPerHost:    maxIdle,
+		MaxIdleConns:           4 * maxIdle,
+		IdleConnTimeout:        idleTime,
 		MaxResponseHeaderBytes: 64 << 10,
 		ReadBufferSize:         16 << 10,
 	}
