@@ -310,14 +310,3 @@ func TestHostPIDAndCgroupsThatCantBeRead(t *testing.T) {
 		want{doctor.Cgroups, doctor.OK, []string{"cgroup " + string(v)}, nil}.match(t, doctor.JudgeCgroups(v, nil))
 	}
 }
-
-func TestDurationsForPeople(t *testing.T) {
-	t.Parallel()
-	for d, want := range map[time.Duration]string{
-		47*time.Minute + 12*time.Second: "47m", 3*time.Hour + 2*time.Minute: "3h02m", 12 * 24 * time.Hour: "12d", 9 * time.Second: "9s",
-	} {
-		if got := doctor.Span(d); got != want {
-			t.Errorf("%v: %s, want %s", d, got, want)
-		}
-	}
-}

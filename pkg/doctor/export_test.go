@@ -11,7 +11,6 @@ import (
 var (
 	JudgeHostPID = judgeHostPID
 	JudgeCgroups = judgeCgroups
-	Span         = span
 )
 
 // JudgeClock is judgeClock.

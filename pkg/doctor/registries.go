@@ -12,6 +12,7 @@ import (
 	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/printable"
 	"github.com/podseal/podseal/pkg/registry"
 )
 
@@ -164,7 +165,7 @@ func (f registryFacts) answered() string {
 	} else {
 		text += " speaks " + tls.VersionName(i.TLS)
 		if !i.Expires.IsZero() {
-			text += fmt.Sprintf(" with a certificate that expires in %s", span(i.Expires.Sub(f.now)))
+			text += fmt.Sprintf(" with a certificate that expires in %s", printable.Span(i.Expires.Sub(f.now)))
 		}
 	}
 	if i.Scheme != "" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/kubelet"
+	"github.com/podseal/podseal/pkg/printable"
 )
 
 // wayStages are the checks of the way to the kubelet's port, in the order in which
@@ -208,9 +209,9 @@ func (f wayFacts) expires(at time.Time) string {
 	case at.IsZero():
 		return ""
 	case at.Before(f.now):
-		return fmt.Sprintf(", which expired %s ago", span(f.now.Sub(at)))
+		return fmt.Sprintf(", which expired %s ago", printable.Span(f.now.Sub(at)))
 	}
-	return fmt.Sprintf(", which expires in %s", span(at.Sub(f.now)))
+	return fmt.Sprintf(", which expires in %s", printable.Span(at.Sub(f.now)))
 }
 
 // details are the facts about a check, whether it passed or failed.

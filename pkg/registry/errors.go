@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/guard"
@@ -38,14 +37,20 @@ const (
 	Malformed
 )
 
-var kinds = [...]string{"unavailable", "incomplete", "not found", "denied", "not allowed", "limit", "malformed"}
-
-func (k Kind) String() string {
-	if k < 0 || int(k) >= len(kinds) {
-		return fmt.Sprintf("kind %d", int(k))
-	}
-	return kinds[k]
+// kinds are what they are called, and what to do about each.
+var kinds = diagnosis.Kinds{
+	Unavailable: {"unavailable", "see that the registry is up and that this node reaches it: its address, and ca_path, mirror and proxy_url in its block"},
+	Incomplete:  {"incomplete", "see that the registry, and where it has its contents, are well: it answers for some things and not for others; or take out of the repository what it can't give any more"},
+	NotFound:    {"not found", "see that what is asked for is there, under that name; some registries say the same of what they let only others read"},
+	Denied:      {"denied", "give the registry's block credentials that may pull from the repository: username and password_path, or docker_config_path"},
+	NotAllowed: {"not allowed", `give the registry a block if it is one that you trust to be asked; a public one may also be asked with registries = "any", ` +
+		"and an address inside the network or plain HTTP only with a block"},
+	Limit: {"limit", "see what has been stored there, and by whom: limits has the bounds on what is read; " +
+		"where it is requests that are too many, they are fewer later, and a namespace that asks for many takes none from others"},
+	Malformed: {"malformed", "see what answers there: another service in the registry's place, or something that is damaged or that somebody else has stored there"},
 }
+
+func (k Kind) String() string { return kinds.Name(int(k)) }
 
 // Error is why something could not be had from a registry.
 type Error struct {
@@ -71,27 +76,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// The reasons that a Diagnosis can have are the kinds.
-var remedies = [...]string{
-	Unavailable: "see that the registry is up and that this node reaches it: its address, and ca_path, mirror and proxy_url in its block",
-	Incomplete:  "see that the registry, and where it has its contents, are well: it answers for some things and not for others; or take out of the repository what it can't give any more",
-	NotFound:    "see that what is asked for is there, under that name; some registries say the same of what they let only others read",
-	Denied:      "give the registry's block credentials that may pull from the repository: username and password_path, or docker_config_path",
-	NotAllowed: `give the registry a block if it is one that you trust to be asked; a public one may also be asked with registries = "any", ` +
-		"and an address inside the network or plain HTTP only with a block",
-	Limit: "see what has been stored there, and by whom: limits has the bounds on what is read; " +
-		"where it is requests that are too many, they are fewer later, and a namespace that asks for many takes none from others",
-	Malformed: "see what answers there: another service in the registry's place, or something that is damaged or that somebody else has stored there",
-}
-
 // Diagnosis says what to do about it.
-func (e *Error) Diagnosis() diagnosis.Diagnosis {
-	remedy := "look into it"
-	if e.Kind >= 0 && int(e.Kind) < len(remedies) {
-		remedy = remedies[e.Kind]
-	}
-	return diagnosis.New(diagnosis.Reason(e.Kind.String()), e.Error(), remedy)
-}
+func (e *Error) Diagnosis() diagnosis.Diagnosis { return kinds.Diagnose(int(e.Kind), e.Error()) }
 
 // failure is an Error before it is known what was asked for.
 type failure struct {
@@ -148,19 +134,6 @@ func kindOf(err error) Kind {
 	}
 	return Unavailable
 }
-
-// several are errors of which none comes first.
-type several []error
-
-func (s several) Error() string {
-	texts := make([]string, len(s))
-	for i, err := range s {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "; ")
-}
-
-func (s several) Unwrap() []error { return s }
 
 // ended is why a context ended.
 func ended(ctx context.Context) error { return fail(Unavailable, "%w", context.Cause(ctx)) }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/image"
@@ -132,7 +133,7 @@ func (s *search) nothingAnswered(problems []error) error {
 		kind = max(kind, kindOf(p))
 		why = append(why, errors.Unwrap(p))
 	}
-	return &Error{Repository: s.ref.Repository, What: "evidence for " + s.ref.Digest.String(), Kind: kind, Err: several(sorted(why))}
+	return &Error{Repository: s.ref.Repository, What: "evidence for " + s.ref.Digest.String(), Kind: kind, Err: diagnosis.Several(sorted(why))}
 }
 
 // tagged is the tag under which something about the image is, by convention.

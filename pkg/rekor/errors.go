@@ -28,21 +28,14 @@ const (
 	Malformed
 )
 
-var kinds = [...]string{"unavailable", "limit", "malformed"}
-
-func (k Kind) String() string {
-	if k < 0 || int(k) >= len(kinds) {
-		return fmt.Sprintf("kind %d", int(k))
-	}
-	return kinds[k]
+// kinds are what they are called, and what to do about each.
+var kinds = diagnosis.Kinds{
+	Unavailable: {"unavailable", "see that this node reaches the log that rekor_url names, or sign so that the signature has the log entry with it, as cosign does where it is not told otherwise"},
+	Limit:       {"limit", "see what rekor_url names, if the answer is too long; if requests are too many, sign so that the signatures have their log entries with them, or let the images be verified by a policy without online_rekor"},
+	Malformed:   {"malformed", "see that rekor_url names a Rekor v1 log, without a path below its API, and that no proxy answers in its place"},
 }
 
-// remedies are those of the kinds, which are the reasons of a Diagnosis.
-var remedies = [...]string{
-	Unavailable: "see that this node reaches the log that rekor_url names, or sign so that the signature has the log entry with it, as cosign does where it is not told otherwise",
-	Limit:       "see what rekor_url names, if the answer is too long; if requests are too many, sign so that the signatures have their log entries with them, or let the images be verified by a policy without online_rekor",
-	Malformed:   "see that rekor_url names a Rekor v1 log, without a path below its API, and that no proxy answers in its place",
-}
+func (k Kind) String() string { return kinds.Name(int(k)) }
 
 // Error is why a log could not be asked.
 type Error struct {
@@ -61,13 +54,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Diagnosis says what to do about it.
-func (e *Error) Diagnosis() diagnosis.Diagnosis {
-	remedy := "look into it"
-	if e.Kind >= 0 && int(e.Kind) < len(remedies) {
-		remedy = remedies[e.Kind]
-	}
-	return diagnosis.New(diagnosis.Reason(e.Kind.String()), e.Error(), remedy)
-}
+func (e *Error) Diagnosis() diagnosis.Diagnosis { return kinds.Diagnose(int(e.Kind), e.Error()) }
 
 // failure is an Error before it is known of which log.
 type failure struct {

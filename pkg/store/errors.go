@@ -28,14 +28,16 @@ const (
 	Unsafe
 )
 
-var kinds = [...]string{"broken", "full", "read-only", "denied", "unsafe"}
-
-func (k Kind) String() string {
-	if k < 0 || int(k) >= len(kinds) {
-		return fmt.Sprintf("kind %d", int(k))
-	}
-	return kinds[k]
+// kinds are what they are called, and what to do about each.
+var kinds = diagnosis.Kinds{
+	Broken:   {"broken", "see the kernel's log about that disk, or name another directory in cache.dir" + meanwhile},
+	Full:     {"full", "make room on that disk, or name a directory on another one in cache.dir" + meanwhile},
+	ReadOnly: {"read-only", "mount that file system for writing, or name another directory in cache.dir" + meanwhile},
+	Denied:   {"denied", "let the user that podseal runs as read and write that directory, or name another one in cache.dir" + meanwhile},
+	Unsafe:   {"unsafe", "make it a directory of mode 0700 that belongs to the user that podseal runs as, or name another one in cache.dir" + meanwhile},
 }
+
+func (k Kind) String() string { return kinds.Name(int(k)) }
 
 // Error is why something can't be kept in the directory, or not be read from it.
 type Error struct {
@@ -53,22 +55,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 const meanwhile = "; until then what is new is kept in memory, and fetched again after a restart"
 
-var remedies = [...]string{
-	Broken:   "see the kernel's log about that disk, or name another directory in cache.dir" + meanwhile,
-	Full:     "make room on that disk, or name a directory on another one in cache.dir" + meanwhile,
-	ReadOnly: "mount that file system for writing, or name another directory in cache.dir" + meanwhile,
-	Denied:   "let the user that podseal runs as read and write that directory, or name another one in cache.dir" + meanwhile,
-	Unsafe:   "make it a directory of mode 0700 that belongs to the user that podseal runs as, or name another one in cache.dir" + meanwhile,
-}
-
 // Diagnosis says what to do about it. Its reasons are the kinds.
-func (e *Error) Diagnosis() diagnosis.Diagnosis {
-	remedy := remedies[Broken]
-	if e.Kind >= 0 && int(e.Kind) < len(remedies) {
-		remedy = remedies[e.Kind]
-	}
-	return diagnosis.New(diagnosis.Reason(e.Kind.String()), e.Error(), remedy)
-}
+func (e *Error) Diagnosis() diagnosis.Diagnosis { return kinds.Diagnose(int(e.Kind), e.Error()) }
 
 var (
 	// errUnsafe is in what is wrong with a directory that is not this user's alone.

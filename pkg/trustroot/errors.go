@@ -38,14 +38,19 @@ const (
 	Cache
 )
 
-var kinds = [...]string{"unavailable", "untrusted", "rolled back", "expired", "missing", "limit", "file", "cache"}
-
-func (k Kind) String() string {
-	if k < 0 || int(k) >= len(kinds) {
-		return fmt.Sprintf("kind %d", int(k))
-	}
-	return kinds[k]
+// kinds are what they are called, and what to do about each.
+var kinds = diagnosis.Kinds{
+	Unavailable: {"unavailable", "see that this node reaches the mirror, or give the trusted_root.json itself with trusted_root_path; a trust root that was good before stays in use"},
+	Untrusted:   {"untrusted", "compare the mirror with root_path: either the repository was made anew, and then its new root.json belongs there, or somebody answers in its place; a trust root that was good before stays in use"},
+	RolledBack:  {"rolled back", "see why the mirror serves older metadata than before: a copy that lags behind, or somebody who answers in its place; a trust root that was good before stays in use"},
+	Expired:     {"expired", "see that the repository is signed anew and the mirror gets it, and compare the clock of this node; a trust root that was good before stays in use"},
+	Missing:     {"missing", "add the target trusted_root.json to the TUF repository, or give the file with trusted_root_path"},
+	Limit:       {"limit", "see what the mirror serves: no TUF repository of Sigstore is that large"},
+	File:        {"file", "put a file that can be read and holds what it should there, or name another one; its last good content stays in use"},
+	Cache:       {"cache", "make it a directory of mode 0700 that belongs to the user that podseal runs as, on a disk with room; until then a restart without the network begins with an older trust root"},
 }
+
+func (k Kind) String() string { return kinds.Name(int(k)) }
 
 // Error is why a trust root could not be had, refreshed or kept.
 type Error struct {
@@ -62,26 +67,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// The reasons that a Diagnosis can have are the kinds.
-var remedies = [...]string{
-	Unavailable: "see that this node reaches the mirror, or give the trusted_root.json itself with trusted_root_path; a trust root that was good before stays in use",
-	Untrusted:   "compare the mirror with root_path: either the repository was made anew, and then its new root.json belongs there, or somebody answers in its place; a trust root that was good before stays in use",
-	RolledBack:  "see why the mirror serves older metadata than before: a copy that lags behind, or somebody who answers in its place; a trust root that was good before stays in use",
-	Expired:     "see that the repository is signed anew and the mirror gets it, and compare the clock of this node; a trust root that was good before stays in use",
-	Missing:     "add the target trusted_root.json to the TUF repository, or give the file with trusted_root_path",
-	Limit:       "see what the mirror serves: no TUF repository of Sigstore is that large",
-	File:        "put a file that can be read and holds what it should there, or name another one; its last good content stays in use",
-	Cache:       "make it a directory of mode 0700 that belongs to the user that podseal runs as, on a disk with room; until then a restart without the network begins with an older trust root",
-}
-
 // Diagnosis says what to do about it.
-func (e *Error) Diagnosis() diagnosis.Diagnosis {
-	remedy := "look into it"
-	if e.Kind >= 0 && int(e.Kind) < len(remedies) {
-		remedy = remedies[e.Kind]
-	}
-	return diagnosis.New(diagnosis.Reason(e.Kind.String()), e.Error(), remedy)
-}
+func (e *Error) Diagnosis() diagnosis.Diagnosis { return kinds.Diagnose(int(e.Kind), e.Error()) }
 
 // failure is an Error before it is known what it is about.
 type failure struct {

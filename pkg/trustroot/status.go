@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podseal/podseal/pkg/diagnosis"
 	"github.com/podseal/podseal/pkg/printable"
 	"github.com/podseal/podseal/pkg/sigstore"
 )
@@ -88,7 +89,7 @@ func (s Status) String() string {
 		case FromBuild:
 			done = "made"
 		}
-		text += fmt.Sprintf(", %s %s ago", done, span(s.Age))
+		text += fmt.Sprintf(", %s %s ago", done, printable.Span(s.Age))
 	}
 	if !s.Expires.IsZero() {
 		ends := "expires"
@@ -98,19 +99,6 @@ func (s Status) String() string {
 		text += fmt.Sprintf(", %s %s", ends, s.Expires.UTC().Format(time.RFC3339))
 	}
 	return text
-}
-
-// span is a duration for people: "47m", "3h12m", "12d".
-func span(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd", int(d.Hours())/24)
 }
 
 // material is a trusted_root.json and what is known of it.
@@ -135,12 +123,9 @@ func (m *material) attrs() []any {
 	return attrs
 }
 
-// several are errors of which none comes first.
-type several []error
-
 // join is nil, the only error, or all of them.
 func join(errs ...error) error {
-	var found several
+	var found diagnosis.Several
 	for _, err := range errs {
 		if err != nil {
 			found = append(found, err)
@@ -154,13 +139,3 @@ func join(errs ...error) error {
 	}
 	return found
 }
-
-func (s several) Error() string {
-	texts := make([]string, len(s))
-	for i, err := range s {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "; ")
-}
-
-func (s several) Unwrap() []error { return s }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/podseal/podseal/pkg/evidence"
-	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/sigstore"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
@@ -56,10 +55,7 @@ func TestAVerdictCountsAsLongAsItsListIsNew(t *testing.T) {
 // does, and nothing brings it back.
 func TestASignatureThatIsDeletedIsGone(t *testing.T) {
 	t.Parallel()
-	s := newSigned(t)
-	for r := range s.cfg.Policies.All() {
-		r.OnUnavailable = policy.Stale
-	}
+	s := newSigned(t).orStale()
 	synctest.Test(t, func(t *testing.T) {
 		kept := memory()
 		v := s.verifier(t, kept)
@@ -70,7 +66,7 @@ func TestASignatureThatIsDeletedIsGone(t *testing.T) {
 		s.fails(t, v, verify.NotVerified)
 		s.fails(t, s.verifier(t, kept), verify.NotVerified)
 		// Nor does an outage, as long as old evidence would do.
-		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+		s.shelf.set(func(s *shelf) { s.before = away })
 		time.Sleep(time.Hour)
 		s.fails(t, v, verify.Unavailable)
 		s.fails(t, s.verifier(t, kept), verify.Unavailable)
@@ -100,8 +96,7 @@ func TestARegistryThatFlapsIsAskedAgainSoon(t *testing.T) {
 	s := newSigned(t)
 	synctest.Test(t, func(t *testing.T) {
 		v := s.verifier(t, memory())
-		down := func(context.Context) error { return faulty(registry.Unavailable) }
-		s.shelf.set(func(s *shelf) { s.before = down })
+		s.shelf.set(func(s *shelf) { s.before = away })
 		s.fails(t, v, verify.Unavailable)
 		s.fails(t, v, verify.Unavailable)
 		s.asked(t, 1)
@@ -109,7 +104,7 @@ func TestARegistryThatFlapsIsAskedAgainSoon(t *testing.T) {
 		s.shelf.set(func(s *shelf) { s.before = nil })
 		s.holds(t, v)
 		// What counts is not lost by an outage before its time.
-		s.shelf.set(func(s *shelf) { s.before = down })
+		s.shelf.set(func(s *shelf) { s.before = away })
 		time.Sleep(ages.TTL - 1)
 		s.holds(t, v)
 		time.Sleep(time.Nanosecond)
@@ -119,10 +114,7 @@ func TestARegistryThatFlapsIsAskedAgainSoon(t *testing.T) {
 
 func TestEvidenceFromBeforeAnOutageCountsWherePoliciesSaySo(t *testing.T) {
 	t.Parallel()
-	s := newSigned(t)
-	for r := range s.cfg.Policies.All() {
-		r.OnUnavailable = policy.Stale
-	}
+	s := newSigned(t).orStale()
 	synctest.Test(t, func(t *testing.T) {
 		kept := memory()
 		v := s.verifier(t, kept)
@@ -164,14 +156,11 @@ func TestEvidenceFromBeforeAnOutageCountsWherePoliciesSaySo(t *testing.T) {
 
 func TestAnOutageThatEndsIsNoticedOnTheSide(t *testing.T) {
 	t.Parallel()
-	s := newSigned(t)
-	for r := range s.cfg.Policies.All() {
-		r.OnUnavailable = policy.Stale
-	}
+	s := newSigned(t).orStale()
 	synctest.Test(t, func(t *testing.T) {
 		v := s.verifier(t, memory())
 		s.holds(t, v)
-		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+		s.shelf.set(func(s *shelf) { s.before = away })
 		time.Sleep(ages.TTL)
 		s.holds(t, v)
 		// The signature was deleted meanwhile.

@@ -2,7 +2,6 @@ package verify_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/guard"
 	"github.com/podseal/podseal/pkg/pod"
-	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/sigstore"
 	"github.com/podseal/podseal/pkg/sigstore/sigstoretest"
 	"github.com/podseal/podseal/pkg/verify"
@@ -58,7 +56,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add([]byte(`{"fetched":"2026-01-01T00:00:00Z","version":"","elsewhere":true}`))
 	special := strings.NewReplacer(fuzzHost, w.registry.Host(), fuzzSignature, signed)
-	nobody := &shelf{before: func(context.Context) error { return faulty(registry.Unavailable) }}
+	nobody := &shelf{before: away}
 
 	// The way that the fuzzer takes leads to where an image is accepted.
 	s := &tampered{Store: kept.Store, planted: []byte(special.Replace(general.Replace(string(kept.kept[0]))))}

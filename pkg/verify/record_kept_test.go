@@ -2,7 +2,6 @@ package verify_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,10 +49,7 @@ func TestASignatureThatIsGoneIsGoneFromTheStore(t *testing.T) {
 // it that no record holds it.
 func TestARecordThatIsTooLargeLeavesNoOlderOne(t *testing.T) {
 	t.Parallel()
-	s := newSigned(t)
-	for r := range s.cfg.Policies.All() {
-		r.OnUnavailable = policy.Stale
-	}
+	s := newSigned(t).orStale()
 	synctest.Test(t, func(t *testing.T) {
 		kept := memory()
 		s.holds(t, s.verifier(t, kept))
@@ -70,7 +66,7 @@ func TestARecordThatIsTooLargeLeavesNoOlderOne(t *testing.T) {
 		})
 		time.Sleep(ages.TTL)
 		s.fails(t, s.verifier(t, kept), verify.NotVerified)
-		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+		s.shelf.set(func(s *shelf) { s.before = away })
 		s.fails(t, s.verifier(t, kept), verify.Unavailable)
 	})
 }

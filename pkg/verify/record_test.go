@@ -2,7 +2,6 @@ package verify_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -263,7 +262,7 @@ func TestARecordThatDoesNotCount(t *testing.T) {
 
 // away is a registry that has a block and does not answer.
 func (p *poisoned) away() *shelf {
-	return &shelf{before: func(context.Context) error { return faulty(registry.Unavailable) }}
+	return &shelf{before: away}
 }
 
 // What is stored as a text is a text: a record can't say that a registry is away, and

@@ -72,14 +72,11 @@ func TestABoundThatIsHitEndsWhatIsStale(t *testing.T) {
 	for _, answer := range []faulty{faulty(registry.Limit), faulty(registry.Denied)} {
 		t.Run(answer.Error(), func(t *testing.T) {
 			t.Parallel()
-			s := newSigned(t)
-			for r := range s.cfg.Policies.All() {
-				r.OnUnavailable = policy.Stale
-			}
+			s := newSigned(t).orStale()
 			synctest.Test(t, func(t *testing.T) {
 				v := s.verifier(t, memory())
 				s.holds(t, v)
-				s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+				s.shelf.set(func(s *shelf) { s.before = away })
 				time.Sleep(ages.TTL)
 				s.holds(t, v)
 				s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return answer } })
@@ -169,14 +166,11 @@ func TestAPolicyThatWithholdsHidesNoneThatFails(t *testing.T) {
 // because it was when somebody asked last.
 func TestWhatIsStaleIsNotBelievedWithoutAskingAgain(t *testing.T) {
 	t.Parallel()
-	s := newSigned(t)
-	for r := range s.cfg.Policies.All() {
-		r.OnUnavailable = policy.Stale
-	}
+	s := newSigned(t).orStale()
 	synctest.Test(t, func(t *testing.T) {
 		v := s.verifier(t, memory())
 		s.holds(t, v)
-		s.shelf.set(func(s *shelf) { s.before = func(context.Context) error { return faulty(registry.Unavailable) } })
+		s.shelf.set(func(s *shelf) { s.before = away })
 		time.Sleep(ages.TTL)
 		s.holds(t, v)
 		// The outage ends, the signature is deleted, and nobody asks for an hour.

@@ -106,6 +106,9 @@ type faulty registry.Kind
 
 func (f faulty) Error() string { return registry.Kind(f).String() }
 
+// away is what a registry says that does not answer.
+func away(context.Context) error { return faulty(registry.Unavailable) }
+
 func kindOf(err error) registry.Kind {
 	if f, ok := errors.AsType[faulty](err); ok {
 		return registry.Kind(f)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/podseal/podseal/pkg/evidence"
 	"github.com/podseal/podseal/pkg/image"
+	"github.com/podseal/podseal/pkg/policy"
 	"github.com/podseal/podseal/pkg/registry"
 	"github.com/podseal/podseal/pkg/selector"
 	"github.com/podseal/podseal/pkg/sigstore"
@@ -39,6 +40,14 @@ func newSigned(t *testing.T) *signed {
 	}
 	s.shelf = s.filled(t, s.cfg, func(v *verify.Verifier) { s.holds(t, v) })
 	s.found = s.shelf.evidence
+	return s
+}
+
+// orStale has the policies fall back on evidence from before an outage.
+func (s *signed) orStale() *signed {
+	for r := range s.cfg.Policies.All() {
+		r.OnUnavailable = policy.Stale
+	}
 	return s
 }
 
