@@ -97,6 +97,9 @@ func TestARegistryThatFlapsIsAskedAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := s.verifier(t, memory())
 		s.shelf.set(func(s *shelf) { s.before = away })
+		if r, err := s.ask(t, v); err == nil || !r.Images[0].Fetched.IsZero() {
+			t.Errorf("%v, and a list was fetched at %v", err, r.Images[0].Fetched)
+		}
 		s.fails(t, v, verify.Unavailable)
 		s.fails(t, v, verify.Unavailable)
 		s.asked(t, 1)

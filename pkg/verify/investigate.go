@@ -154,7 +154,10 @@ func bare(item evidence.Item) evidence.Item {
 
 // describe is what there is to say of the image.
 func (v *Verifier) describe(found *findings) Image {
-	image := Image{Fetched: found.fetched.Round(0), Stored: found.stored}
+	image := Image{Stored: found.stored}
+	if len(found.asked) > 0 { // else it was not even known what to ask about
+		image.Fetched = found.fetched.Round(0)
+	}
 	if !v.cfg.Explain {
 		return image
 	}

@@ -44,7 +44,7 @@ type Image struct {
 	// Asked are there for who wants an explanation (Config.Explain).
 	Asked []Asked
 	// Fetched is when the list of evidence was fetched that the verdicts are by, zero
-	// where none was needed. Stored is whether that was before this call.
+	// where none was needed, or nothing could be asked for. Stored is whether that was before this call.
 	Fetched time.Time
 	Stored  bool
 }
